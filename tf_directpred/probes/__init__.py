@@ -1,0 +1,1 @@
+"""What a representation is worth: features of a labelled set, k-NN, linear probe, spectrum."""
