@@ -7,7 +7,7 @@ Each is a function registered by name that returns a functional `keras.Model`:
 """
 
 from tf_directpred.networks.batch_normalization import BatchNormalization
-from tf_directpred.networks.convnet import convnet
+from tf_directpred.networks.convolutional import convnet
 from tf_directpred.networks.projectors import mlp, none
 from tf_directpred.networks.registries import ENCODERS, PROJECTORS
 from tf_directpred.networks.resnet import resnet18, resnet34, resnet50
