@@ -1,0 +1,105 @@
+"""Predictors that are computed, not trained: the correlation F, its moving average, and when to solve."""
+
+import keras
+import tensorflow as tf
+
+from tf_directpred.predictors.base import Predictor
+
+
+class ClosedFormPredictor(Predictor):
+    """A linear predictor recomputed from the correlation of its inputs; a variant writes only `solve`.
+
+        F_batch = 1/n sum_i z_i z_i^T                  over all views and replicas, uncentred
+        F      <- F_batch at the first update, then  rho F + (1 - rho) F_batch
+        kernel <- solve(F)                             after steps 0, update_every, 2 update_every, ...
+        p       = z kernel (+ bias)
+
+    F (`correlation`) and `kernel` are (d, d), float32 under mixed precision and float64 under floatx
+    float64. A batch that is not finite leaves both as they were.
+
+    Args:
+        rho: weight of the past in F, in [0, 1); None: the plain average of all batches so far.
+        update_every: steps between two solves, >= 1.
+        center: subtract the mean, F - mu mu^T, with mu averaged like F (the paper: worse).
+        use_bias: add a bias, which the optimizer trains.
+        train_kernel: let the optimizer train the kernel between solves (with update_every > 1: the
+            paper's hybrid of DirectPred and SGD).
+
+    Raises:
+        ValueError: rho or update_every out of range.
+
+    Reference: Tian et al. 2021, section 6 and eq. 18.
+    """
+
+    def __init__(self, rho=0.3, update_every=1, center=False, use_bias=False, train_kernel=False, **kwargs):
+        super().__init__(**kwargs)
+        if rho is not None and not 0 <= rho < 1:
+            raise ValueError(f"rho must lie in [0, 1) or be None. Received: rho={rho}")
+        if int(update_every) != update_every or update_every < 1:
+            raise ValueError(f"update_every must be an integer >= 1. Received: update_every={update_every}")
+        self.rho, self.update_every, self.center = rho, int(update_every), center
+        self.use_bias, self.train_kernel = use_bias, train_kernel
+
+    def solve(self, correlation):
+        """Computes the kernel of a given correlation.
+
+        Args:
+            correlation: F, (d, d), symmetric, finite.
+
+        Returns:
+            The kernel, (d, d), finite; W_p^T where W_p is not symmetric.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define solve(correlation) -> kernel")
+
+    def build(self, input_shape):
+        d = input_shape[-1]
+        self.kernel = self._add_statistic("kernel", (d, d), "identity", trainable=self.train_kernel)
+        self.correlation = self._add_statistic("correlation", (d, d), "zeros")
+        self.step = self.add_weight(
+            shape=(), dtype="int64", initializer="zeros", trainable=False, name="step", aggregation="only_first_replica"
+        )
+        if self.center:
+            self.mean = self._add_statistic("mean", (d,), "zeros")
+        if self.use_bias:
+            self.bias = self.add_weight(shape=(d,), initializer="zeros", name="bias")
+
+    def call(self, z, training=False):
+        p = tf.matmul(z, tf.cast(self.kernel, z.dtype))
+        return p + tf.cast(self.bias, p.dtype) if self.use_bias else p
+
+    def update(self, online, target):
+        kernel, step = tf.convert_to_tensor(self.kernel), tf.convert_to_tensor(self.step)
+        z = tf.concat([tf.cast(view, kernel.dtype) for view in online], axis=0)
+        correlation, finite = self._averaged(self.correlation, tf.matmul(z, z, transpose_a=True) / tf.cast(tf.shape(z)[0], z.dtype))
+        if self.center:
+            mean, _ = self._averaged(self.mean, tf.reduce_mean(z, axis=0))
+            self.mean.assign(mean)
+            statistic = correlation - tf.tensordot(mean, mean, axes=0)
+        else:
+            statistic = correlation
+        due = tf.logical_and(step % self.update_every == 0, finite)
+        self.correlation.assign(correlation)
+        # Only the solve is conditional: under a strategy no variable may be assigned inside tf.cond.
+        self.kernel.assign(tf.cond(due, lambda: self.solve(statistic), lambda: kernel))
+        self.step.assign(step + tf.cast(finite, step.dtype))
+
+    def _averaged(self, variable, batch):
+        """The moving average with this batch in it, and whether the batch was finite (else: unchanged)."""
+        old, step = tf.convert_to_tensor(variable), tf.cast(self.step, variable.dtype)
+        # Averaged over replicas before anything is solved: every replica then solves the same F.
+        batch = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, batch)
+        finite = tf.reduce_all(tf.math.is_finite(batch))
+        past = step / (step + 1) if self.rho is None else tf.where(step > 0, tf.cast(self.rho, old.dtype), 0)
+        return tf.where(finite, past * old + (1 - past) * batch, old), finite
+
+    def _add_statistic(self, name, shape, initializer, trainable=False):
+        dtype = "float64" if self.variable_dtype == "float64" else "float32"
+        # autocast=False: mixed precision would hand a bfloat16 copy to call and update.
+        return self.add_weight(
+            shape=shape, dtype=dtype, initializer=initializer, trainable=trainable, name=name,
+            autocast=False, aggregation="mean",
+        )
+
+    def get_config(self):
+        names = ("rho", "update_every", "center", "use_bias", "train_kernel")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

@@ -1,0 +1,74 @@
+"""DirectPred: the predictor set from the eigenvalues of its inputs' correlation."""
+
+import keras
+import tensorflow as tf
+
+from tf_directpred.predictors.base import PREDICTORS
+from tf_directpred.predictors.closed_form import ClosedFormPredictor
+
+FLOOR = 1e-4  # smallest eigenvalue of a normalised W_p, as in the paper's experiments
+
+
+@PREDICTORS.register("directpred")
+@keras.saving.register_keras_serializable("tf_directpred")
+class DirectPredLayer(ClosedFormPredictor):
+    """DirectPred: W_p shares the eigenvectors of F; its eigenvalues are their square roots, lifted.
+
+        F = U diag(s) U^T,  p_j = s_j^exponent + epsilon max_k s_k,  W_p = U diag(p) U^T
+        normalize=True: s is divided by max_k s_k first, so p_j = (s_j/s_max)^exponent + epsilon, >= 1e-4
+
+    W_p commutes with F, which the theory says training reaches by itself, and the square root is the
+    invariant parabola s = p^2 of the mode dynamics. `epsilon` lifts small modes out of the basin of
+    collapse. F = 0 counts as s = 0: W_p = max(epsilon, 1e-4) I with normalize, W_p = 0 without.
+
+    Args:
+        rho, update_every, center, use_bias, train_kernel: see `ClosedFormPredictor`.
+        epsilon: the lift, relative to the largest eigenvalue; > -1 (the paper's best: 0.1).
+        normalize: divide the spectrum by its maximum first, as the paper's experiments do. It changes what
+            epsilon means and the overall scale (which the cosine loss does not see).
+        epsilon_inside: p_j = (s_j/s_max + epsilon)^exponent instead; needs normalize.
+        exponent: of the eigenvalues, > 0; 1/2 is the paper's.
+        solver: `"eigh"` (exact) or `"diagonal"` (takes F's diagonal for its spectrum).
+
+    Raises:
+        ValueError: an argument out of range, with what is allowed.
+
+    Reference: Tian et al. 2021, eq. 18.
+    """
+
+    SOLVERS = ("eigh", "diagonal")
+
+    def __init__(self, rho=0.3, epsilon=0.1, normalize=True, epsilon_inside=False, exponent=0.5, solver="eigh",
+                 update_every=1, center=False, use_bias=False, train_kernel=False, **kwargs):
+        super().__init__(rho, update_every, center, use_bias, train_kernel, **kwargs)
+        if not -1 < epsilon < float("inf"):
+            raise ValueError(f"epsilon must be finite and above -1. Received: epsilon={epsilon}")
+        if not exponent > 0:
+            raise ValueError(f"exponent must be positive. Received: exponent={exponent}")
+        if epsilon_inside and not normalize:
+            raise ValueError("epsilon_inside needs normalize=True. Received: normalize=False")
+        if solver not in self.SOLVERS:
+            raise ValueError(f"solver must be one of {', '.join(self.SOLVERS)}. Received: solver={solver!r}")
+        self.epsilon, self.normalize, self.epsilon_inside = epsilon, normalize, epsilon_inside
+        self.exponent, self.solver = exponent, solver
+
+    def solve(self, correlation):
+        if self.solver == "diagonal":
+            return tf.linalg.diag(self.lifted(tf.linalg.diag_part(correlation)))
+        s, u = tf.linalg.eigh((correlation + tf.transpose(correlation)) / 2)
+        return tf.matmul(u * self.lifted(s), u, transpose_b=True)
+
+    def lifted(self, s):
+        """Eigenvalues s of F (d,) -> eigenvalues p of W_p (d,)."""
+        s = tf.maximum(s, 0)
+        s_max = tf.reduce_max(s)
+        if not self.normalize:
+            return tf.maximum(s**self.exponent + self.epsilon * s_max, 0)
+        s = tf.math.divide_no_nan(s, s_max)
+        if self.epsilon_inside:
+            return tf.maximum(s + self.epsilon, FLOOR) ** self.exponent
+        return tf.maximum(s**self.exponent + self.epsilon, FLOOR)
+
+    def get_config(self):
+        names = ("epsilon", "normalize", "epsilon_inside", "exponent", "solver")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
