@@ -1,0 +1,7 @@
+"""Datasets, batched augmentation and two-view batches."""
+
+from tf_directpred.data import digits as _digits
+from tf_directpred.data.augmentation import augment, normalize, view_size
+from tf_directpred.data.pipeline import steps_per_epoch, view_batches
+from tf_directpred.data.recipes import RECIPES, Recipe, find_recipe
+from tf_directpred.data.source import SOURCES, Source, Split

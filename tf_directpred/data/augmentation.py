@@ -1,0 +1,237 @@
+"""Batched augmentation: every image its own parameters, a whole batch at a time, pure TensorFlow ops.
+
+One call of `augment` makes one view of each image. It first samples all parameters from the seed
+(`sample_parameters`), then applies them (`apply_crop`, `apply_colour`). Both halves have static shapes and
+no branches, so the same seed gives the same views eagerly, in tf.data and compiled by XLA.
+"""
+
+import itertools
+
+import numpy as np
+import tensorflow as tf
+
+from tf_directpred.data.colour import adjust_hue, jitter_slot, to_grey
+from tf_directpred.data.recipes import find_recipe
+from tf_directpred.data.resampling import blur_matrices, crop_matrices, transform
+
+_ATTEMPTS = {"torchvision": 10, "deepmind": 1}
+_BRIGHTNESS, _CONTRAST, _SATURATION, _HUE = range(1, 5)
+_NO_BLUR = 1e-3  # a standard deviation so small that the kernel is exactly the unit impulse
+
+
+def augment(images, recipe, seed, size=None):
+    """One augmented view of each image of a batch.
+
+    Args:
+        images: uint8, `(batch, height, width, 3)`.
+        recipe: a `Recipe`, or a spec such as `"directpred_cifar"` or `"digits(size=28)"`.
+        seed: two integers, or an integer tensor of shape `(2,)`; the same seed gives the same views.
+        size: `(height, width)` of the views; default: what the recipe says, else that of the images.
+
+    Returns:
+        float32, `(batch, view height, view width, 3)`, normalised as the recipe says.
+    """
+    recipe = find_recipe(recipe)
+    images = tf.convert_to_tensor(images)
+    batch, height, width = _known_shape(images)[:3]
+    size = size or view_size(recipe, (height, width))
+    parameters = sample_parameters(recipe, seed, tf.fill((batch,), height), tf.fill((batch,), width))
+    return apply_colour(apply_crop(images, parameters, recipe, size), parameters, recipe)
+
+
+def normalize(images, recipe):
+    """Evaluation images as the encoder saw its views: float32 in [0, 1], mean off, divided by std.
+
+    Args:
+        images: uint8, `(batch, height, width, 3)`.
+        recipe: a `Recipe` or a spec.
+    """
+    recipe = find_recipe(recipe)
+    return (tf.cast(images, tf.float32) / 255.0 - recipe.mean) / recipe.std
+
+
+def view_size(recipe, image_size):
+    """`(height, width)` of the views that `recipe` cuts from images of `image_size`."""
+    recipe = find_recipe(recipe)
+    return (recipe.size, recipe.size) if recipe.size else tuple(image_size[:2])
+
+
+def sample_parameters(recipe, seed, heights, widths):
+    """Draws what happens to each image.
+
+    Args:
+        recipe: a `Recipe` or a spec.
+        seed: two integers, or an integer tensor of shape `(2,)`.
+        heights, widths: int32, `(batch,)`, sizes of the images in pixels.
+
+    Returns:
+        A dict of tensors, first axis `batch`: `box` (top, left, height, width), `flip`, `brightness`,
+        `contrast`, `saturation`, `hue`, `order` (index into the 24 orders of the four), `grey`, `sigma` of
+        the blur, `solarize`. An image that is not jittered or blurred has the parameters of no change.
+    """
+    recipe = find_recipe(recipe)
+    attempts = _ATTEMPTS[recipe.convention]
+    draws = uniforms(seed, tf.shape(heights)[0] if heights.shape[0] is None else heights.shape[0], 2 * attempts + 13)
+    box_draws, draws = draws[:, : 2 * attempts + 2], tf.unstack(draws[:, 2 * attempts + 2 :], axis=1)
+    flip, jittered, brightness, contrast, saturation, hue, order, grey, blurred, sigma, solarize = draws
+    jittered = jittered < recipe.jitter_probability
+    additive = recipe.convention == "deepmind"
+
+    def strength(draw, amount, neutral):
+        low = neutral - amount if neutral == 0 else max(0.0, neutral - amount)
+        return tf.where(jittered, low + draw * (neutral + amount - low), float(neutral))
+
+    return {
+        "box": _sample_boxes(recipe, box_draws, heights, widths),
+        "flip": flip < recipe.flip,
+        "brightness": strength(brightness, recipe.jitter[0], 0 if additive else 1),
+        "contrast": strength(contrast, recipe.jitter[1], 1),
+        "saturation": strength(saturation, recipe.jitter[2], 1),
+        "hue": strength(hue, recipe.jitter[3], 0),
+        "order": tf.cast(order * len(_ORDERS), tf.int32),
+        "grey": grey < recipe.grey,
+        "sigma": tf.where(
+            blurred < recipe.blur,
+            recipe.blur_sigma[0] + sigma * (recipe.blur_sigma[1] - recipe.blur_sigma[0]), _NO_BLUR,
+        ),
+        "solarize": solarize < recipe.solarize,
+    }
+
+
+def uniforms(seed, rows, columns):
+    """float32 in [0, 1), `(rows, columns)`: the same bits from TensorFlow's kernel and from XLA's.
+
+    `tf.random.stateless_uniform` turns a seed into other numbers under XLA than outside it; the counter
+    and key given here by hand do not.
+    """
+    key, counter = tf.unstack(tf.cast(seed, tf.uint64))
+    bits = tf.raw_ops.StatelessRandomUniformFullIntV2(
+        shape=tf.stack([rows, columns]), key=key[None], dtype=tf.uint32,
+        counter=tf.stack([tf.zeros_like(counter), counter]), alg=1,  # Philox
+    )
+    return tf.cast(tf.cast(tf.bitwise.right_shift(bits, 8), tf.int32), tf.float32) * 2.0**-24
+
+
+def _sample_boxes(recipe, draws, heights, widths):
+    """Crop windows: of several draws of area and ratio the first that fits, else what the convention says."""
+    heights_f, widths_f = tf.cast(heights, tf.float32)[:, None], tf.cast(widths, tf.float32)[:, None]
+    if recipe.crop_area is None:
+        return tf.stack([tf.zeros_like(heights), tf.zeros_like(widths), heights, widths], axis=1)
+    attempts = _ATTEMPTS[recipe.convention]
+    low, high = recipe.crop_area
+    area = (low + (high - low) * draws[:, :attempts]) * heights_f * widths_f
+    low, high = np.log(recipe.crop_ratio).astype(np.float32)
+    ratio = tf.exp(low + (high - low) * draws[:, attempts : 2 * attempts])
+    box_w, box_h = tf.round(tf.sqrt(area * ratio)), tf.round(tf.sqrt(area / ratio))
+    if recipe.convention == "deepmind":
+        box_h, box_w = tf.minimum(box_h, heights_f)[:, 0], tf.minimum(box_w, widths_f)[:, 0]
+    else:
+        fits = (box_w >= 1) & (box_w <= widths_f) & (box_h >= 1) & (box_h <= heights_f)
+        first = tf.one_hot(tf.argmax(tf.cast(fits, tf.int32), axis=1), attempts)
+        any_fits = tf.reduce_any(fits, axis=1)
+        whole_h, whole_w = _largest_box(recipe, heights_f[:, 0], widths_f[:, 0])
+        box_h = tf.where(any_fits, tf.reduce_sum(first * box_h, axis=1), whole_h)
+        box_w = tf.where(any_fits, tf.reduce_sum(first * box_w, axis=1), whole_w)
+    slack_h, slack_w = heights_f[:, 0] - box_h, widths_f[:, 0] - box_w
+    top, left = tf.floor(draws[:, -2] * (slack_h + 1)), tf.floor(draws[:, -1] * (slack_w + 1))
+    if recipe.convention == "torchvision":
+        top = tf.where(any_fits, top, tf.floor(slack_h / 2))
+        left = tf.where(any_fits, left, tf.floor(slack_w / 2))
+    return tf.cast(tf.stack([top, left, box_h, box_w], axis=1), tf.int32)
+
+
+def _largest_box(recipe, heights, widths):
+    """The largest central window of an allowed ratio, torchvision's answer when no draw fits."""
+    low, high = recipe.crop_ratio
+    return tf.minimum(heights, tf.round(widths / low)), tf.minimum(widths, tf.round(heights * high))
+
+
+def apply_crop(images, parameters, recipe, size):
+    """Cuts, flips and resizes.
+
+    Args:
+        images: uint8, `(batch, height, width, 3)`.
+        parameters: of `sample_parameters`; `box` and `flip` are used.
+        recipe: a `Recipe`.
+        size: `(height, width)` of the result.
+
+    Returns:
+        float32 in [0, 1], planar: `(batch, 3, height, width)`.
+    """
+    height, width = _known_shape(images)[1:3]
+    planar = tf.transpose(tf.cast(images, tf.float32), (0, 3, 1, 2)) / 255.0
+    if recipe.crop_area is None and not recipe.flip and (height, width) == tuple(size):
+        return planar
+    top, left, box_h, box_w = tf.unstack(parameters["box"], axis=1)
+    flip = parameters["flip"]
+    rows = crop_matrices(top, box_h, tf.zeros_like(flip), height, size[0], recipe.convention)
+    columns = crop_matrices(left, box_w, flip, width, size[1], recipe.convention)
+    return tf.clip_by_value(transform(planar, rows, columns), 0.0, 1.0)
+
+
+def apply_colour(planar, parameters, recipe):
+    """Everything after the crop: jitter, grey, blur, solarise, normalise.
+
+    Args:
+        planar: float32 in [0, 1], `(batch, 3, height, width)`.
+        parameters: of `sample_parameters`.
+        recipe: a `Recipe`.
+
+    Returns:
+        float32, `(batch, height, width, 3)`.
+    """
+    if recipe.jitter_probability and any(recipe.jitter):
+        planar = _jitter(planar, parameters, recipe)
+    if recipe.grey:
+        planar = tf.where(_per_image(parameters["grey"]), to_grey(planar), planar)
+    if recipe.blur:
+        height, width = planar.shape[2:]
+        rows = blur_matrices(parameters["sigma"], height, recipe.blur_kernel, recipe.convention)
+        columns = blur_matrices(parameters["sigma"], width, recipe.blur_kernel, recipe.convention)
+        planar = transform(planar, rows, columns)
+    if recipe.solarize:
+        inverted = tf.where(planar < 0.5, planar, 1.0 - planar)
+        planar = tf.where(_per_image(parameters["solarize"]), inverted, planar)
+    images = tf.transpose(planar, (0, 2, 3, 1))
+    if any(recipe.mean) or set(recipe.std) != {1.0}:
+        images = (images - recipe.mean) / recipe.std
+    return images
+
+
+_ORDERS = tuple(itertools.permutations((_BRIGHTNESS, _CONTRAST, _SATURATION, _HUE)))
+
+
+def _slots():
+    """For each order: what precedes hue, padded to three with 0 (nothing), then what follows it."""
+    rows = []
+    for order in _ORDERS:
+        place = order.index(_HUE)
+        before, after = order[:place], order[place + 1 :]
+        rows.append(before + (0,) * (3 - len(before)) + after + (0,) * (3 - len(after)))
+    return np.array(rows, np.int32)
+
+
+def _jitter(planar, parameters, recipe):
+    """Brightness, contrast, saturation and hue, each image in its own order.
+
+    Hue, the costly one, is computed once for the whole batch; each of three slots before it and three
+    slots after it does to every image what its order asks for there, or nothing.
+    """
+    slots = tf.gather(tf.constant(_slots()), parameters["order"])
+    factors = [parameters[name] for name in ("brightness", "contrast", "saturation")]
+    for slot in range(6):
+        chosen = [slots[:, slot] == kind for kind in (_BRIGHTNESS, _CONTRAST, _SATURATION)]
+        planar = jitter_slot(planar, chosen, factors, recipe.convention)
+        if slot == 2 and recipe.jitter[3]:
+            planar = adjust_hue(planar, parameters["hue"])
+    return planar
+
+
+def _per_image(values):
+    return values[:, None, None, None]
+
+
+def _known_shape(tensor):
+    """The shape, each axis as a number where it is known and as a scalar tensor where not."""
+    dynamic = tf.shape(tensor)
+    return [dynamic[axis] if known is None else known for axis, known in enumerate(tensor.shape)]

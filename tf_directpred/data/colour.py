@@ -1,0 +1,86 @@
+"""Colour operations on planar batches, `(batch, 3, height, width)` in [0, 1], one factor per image."""
+
+import tensorflow as tf
+
+_LUMINANCE = (0.2989, 0.587, 0.114)
+
+
+def to_grey(planar):
+    """Luminance, `(batch, 1, height, width)`."""
+    red, green, blue = tf.split(planar, 3, axis=1)
+    return _LUMINANCE[0] * red + _LUMINANCE[1] * green + _LUMINANCE[2] * blue
+
+
+def jitter_slot(planar, chosen, factors, convention):
+    """Does to each image one of brightness, contrast and saturation, or nothing.
+
+    All of torchvision's three are one blend, which is how a batch of mixed choices needs no branches:
+        brightness   f x
+        contrast     f x + (1 - f) mean(grey(x))
+        saturation   f x + (1 - f) grey(x)
+    DeepMind's differ:
+        brightness   x + f
+        contrast     f (x - mean_c(x)) + mean_c(x)          mean_c: of each channel
+        saturation   S of HSV times f, clipped: V + min(f, V / (V - min)) (x - V)
+    Each is clipped to [0, 1].
+
+    Args:
+        planar: `(batch, 3, height, width)`.
+        chosen: three bool tensors `(batch,)`, at most one true per image.
+        factors: three float tensors `(batch,)`: brightness, contrast, saturation.
+        convention: "torchvision" or "deepmind".
+    """
+    is_brightness, is_contrast, is_saturation = chosen
+    brightness, contrast, saturation = factors
+    scale = tf.where(is_contrast, contrast, 1.0)
+    mean_share = 1.0 - scale
+    if convention == "torchvision":
+        scale = tf.where(is_brightness, brightness, tf.where(is_saturation, saturation, scale))
+        grey_share = tf.where(is_saturation, 1.0 - saturation, 0.0)
+        grey = to_grey(planar)
+        mean = tf.reduce_mean(grey, axis=(2, 3), keepdims=True)
+        blended = _each(scale) * planar + (_each(grey_share) * grey + _each(mean_share) * mean)
+    else:
+        shift = tf.where(is_brightness, brightness, 0.0)
+        mean = tf.reduce_mean(planar, axis=(2, 3), keepdims=True)
+        blended = _each(scale) * planar + (_each(mean_share) * mean + _each(shift))
+        factor = tf.where(is_saturation, saturation, 1.0)
+        blended = tf.where(_each(is_saturation), _scale_saturation(planar, factor), blended)
+    return tf.clip_by_value(blended, 0.0, 1.0)
+
+
+def _scale_saturation(planar, factor):
+    value = tf.reduce_max(planar, axis=1, keepdims=True)
+    chroma = value - tf.reduce_min(planar, axis=1, keepdims=True)
+    # S = chroma / value may not pass 1, so the factor may not pass value / chroma.
+    factor = tf.minimum(_each(factor), value / tf.maximum(chroma, 1e-12))
+    return value + factor * (planar - value)
+
+
+def adjust_hue(planar, shift):
+    """Adds `shift`, in turns, to the hue; saturation and value stay.
+
+    Args:
+        planar: `(batch, 3, height, width)`.
+        shift: `(batch,)`, 0.5 is half a turn.
+    """
+    red, green, blue = tf.unstack(planar, axis=1)
+    value = tf.maximum(tf.maximum(red, green), blue)
+    chroma = value - tf.minimum(tf.minimum(red, green), blue)
+    scale = 1.0 / tf.maximum(chroma, 1e-12)
+    hue = tf.where(  # in sixths of a turn; without chroma any hue will do
+        value == red, (green - blue) * scale,
+        tf.where(value == green, (blue - red) * scale + 2.0, (red - green) * scale + 4.0),
+    )
+    hue += 6.0 * shift[:, None, None]
+
+    def channel(offset):
+        place = hue + offset
+        place -= 6.0 * tf.floor(place / 6.0)
+        return value - chroma * tf.clip_by_value(tf.minimum(place, 4.0 - place), 0.0, 1.0)
+
+    return tf.stack([channel(5.0), channel(3.0), channel(1.0)], axis=1)
+
+
+def _each(values):
+    return values[:, None, None, None]

@@ -1,0 +1,82 @@
+"""Crop, resize, flip and blur as matrices: one for the rows and one for the columns of each image."""
+
+import numpy as np
+import tensorflow as tf
+
+
+def transform(planar, rows, columns):
+    """`rows @ image @ columns^T` for every channel of every image.
+
+    Args:
+        planar: `(batch, 3, height, width)`.
+        rows: `(batch, new height, height)`.
+        columns: `(batch, new width, width)`.
+
+    Returns:
+        `(batch, 3, new height, new width)`.
+    """
+    return tf.matmul(rows[:, None], tf.matmul(planar, columns[:, None], transpose_b=True))
+
+
+def crop_matrices(start, length, flip, source, target, convention):
+    """Matrices that resize the window `[start, start + length)` of `source` pixels to `target` pixels.
+
+    Row o holds the weights of the source pixels i that make target pixel o; c is its centre:
+        c = start + (o + 1/2) length / target
+        torchvision:  triangle((i + 1/2 - c) / max(1, length / target))    bilinear, antialiased as Pillow's
+        deepmind:     keys((i + 1/2 - c))                                  bicubic, a = -1/2
+    inside the window and 0 outside it; each row sums to 1.
+
+    Args:
+        start, length: int32, `(batch,)`.
+        flip: bool, `(batch,)`: mirrored.
+        source, target: numbers of pixels.
+        convention: "torchvision" or "deepmind".
+
+    Returns:
+        float32, `(batch, target, source)`.
+    """
+    start, length = tf.cast(start, tf.float32)[:, None], tf.cast(length, tf.float32)[:, None]
+    out = tf.range(target, dtype=tf.float32)[None]
+    out = tf.where(flip[:, None], target - 1.0 - out, out)
+    step = length / target
+    centre = start + (out + 0.5) * step
+    pixel = tf.range(source, dtype=tf.float32)[None, None] + 0.5
+    distance = tf.abs(pixel - centre[:, :, None])
+    if convention == "torchvision":
+        weight = tf.maximum(1.0 - distance / tf.maximum(step, 1.0)[:, :, None], 0.0)
+    else:
+        weight = _keys_cubic(distance)
+    inside = (pixel > start[:, :, None]) & (pixel < (start + length)[:, :, None])
+    weight = tf.where(inside, weight, 0.0)
+    return weight / tf.reduce_sum(weight, axis=2, keepdims=True)
+
+
+def _keys_cubic(distance):
+    near = (1.5 * distance - 2.5) * distance**2 + 1.0
+    far = ((-0.5 * distance + 2.5) * distance - 4.0) * distance + 2.0
+    return tf.where(distance < 1.0, near, tf.where(distance < 2.0, far, 0.0))
+
+
+def blur_matrices(sigma, length, kernel, convention):
+    """Matrices of a Gaussian blur along an axis, each image with its own standard deviation.
+
+    Args:
+        sigma: `(batch,)`, standard deviations in pixels, positive.
+        length: number of pixels along the axis.
+        kernel: width of the window in pixels, odd.
+        convention: "torchvision" (the border reflects) or "deepmind" (zeros lie outside).
+
+    Returns:
+        float32, `(batch, length, length)`.
+    """
+    radius = min(kernel // 2, length - 1)
+    offsets = np.arange(-radius, radius + 1, dtype=np.float32)
+    weight = tf.exp(-0.5 * (offsets / sigma[:, None]) ** 2)
+    weight /= tf.reduce_sum(weight, axis=1, keepdims=True)
+    # shifts[k] is the matrix that moves the padded axis by offset k, so the blur is their weighted sum.
+    mode = "reflect" if convention == "torchvision" else "constant"
+    padded = np.pad(np.eye(length, dtype=np.float32), ((radius, radius), (0, 0)), mode=mode)
+    shifts = np.stack([padded[k : k + length] for k in range(2 * radius + 1)])
+    blurs = tf.matmul(weight, shifts.reshape(len(offsets), -1))
+    return tf.reshape(blurs, (-1, length, length))
