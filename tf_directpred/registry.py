@@ -81,13 +81,14 @@ class Registry:
         shown = [str(p) for p in parameters if p.kind is not p.VAR_KEYWORD]
         return f"{name}({', '.join(shown)})"
 
-    def create(self, spec, **context):
+    def create(self, spec, fixed=(), **context):
         """Builds the member that `spec` names.
 
         Args:
             spec: a spec string.
             **context: what the calling code knows and a spec cannot (`input_shape`, `data_dir`); handed
                 over where the member has a parameter of that name that the spec does not set.
+            fixed: names of arguments that are not the spec's to set: they are flags.
 
         Raises:
             ValueError: unknown name (with the known ones), an argument the member does not take (with its
@@ -102,6 +103,10 @@ class Registry:
             raise ValueError(
                 f"{self.kind} {name!r} takes no argument {', '.join(unknown)}. Allowed: {self.signature(name)}"
             )
+        taken = sorted(set(kwargs) & set(fixed))
+        if taken:
+            flags = ", ".join(f"--{key}" for key in taken)
+            raise ValueError(f"The {self.kind} spec may not set {', '.join(taken)}: pass {flags}. Received: {spec!r}")
         known = {key: value for key, value in context.items() if key in accepted}
         missing = sorted(
             key for key in accepted - set(kwargs) - set(known) if parameters[key].default is inspect.Parameter.empty

@@ -1,0 +1,97 @@
+"""The digits table of README: settings chosen on validation scans with equal effort, then seeds on test scans.
+
+    python benchmarks/digits.py search      every method, the same number of settings; -> benchmarks/digits.md
+    python benchmarks/digits.py seeds       configs/*_digits.cfg as shipped, several seeds; -> the same file
+
+Each run is a process of its own and leaves its folder in runs/digits/; a finished one is not run again.
+"""
+
+import argparse
+import itertools
+import json
+import pathlib
+import re
+import statistics
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).parent.parent
+RUNS = ROOT / "runs" / "digits"
+TABLE = ROOT / "benchmarks" / "digits.md"
+# Three rates times two values of the method's own knob: six settings for each method.
+GRID = {
+    "directpred": {"learning_rate": (0.1, 0.3, 1.0), "target_momentum": (0.95, 0.99)},
+    "byol": {"learning_rate": (0.1, 0.3, 1.0), "target_momentum": (0.95, 0.99)},
+    "linear": {"learning_rate": (0.1, 0.3, 1.0), "target_momentum": (0.95, 0.99)},
+    "simsiam": {"learning_rate": (0.4, 1.2, 4.0), "predictor": ("mlp(hidden=64)", "mlp(hidden=256)")},
+}
+COLUMNS = ("linear_top1", "knn_top1", "effective_rank")
+
+
+def finished(method, name, **flags):
+    """The metrics of a run; trains it where that has not been done."""
+    folder = RUNS / f"{method}_{name}"
+    metrics = folder / "metrics.json"
+    if not metrics.is_file():
+        command = [sys.executable, "-m", "tf_directpred.main", f"--flagfile=configs/{method}_digits.cfg"]
+        command += [f"--run_dir={folder}", "--knn_every=0", *(f"--{key}={value}" for key, value in flags.items())]
+        command += ["--overwrite"] if folder.exists() else []
+        print(f"{folder.name} ...", flush=True)
+        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    numbers = json.loads(metrics.read_text())
+    print(f"{folder.name}: " + ", ".join(f"{key} {numbers[key]:.1f}" for key in COLUMNS), flush=True)
+    return numbers
+
+
+def search():
+    """One run of every setting on the validation scans; the test scans stay unseen."""
+    lines = ["| method | setting | linear | k-NN | effective rank |", "|---|---|---|---|---|"]
+    for method, knobs in GRID.items():
+        for values in itertools.product(*knobs.values()):
+            flags = dict(zip(knobs, values))
+            name = re.sub(r"[^0-9a-z.]+", "_", "_".join(map(str, values))).strip("_")
+            numbers = finished(method, f"search_{name}", dataset="digits(clutter=True, validation=True)", **flags)
+            setting = ", ".join(f"{key}={value}" for key, value in flags.items())
+            lines.append(f"| {method} | {setting} | " + " | ".join(f"{numbers[key]:.1f}" for key in COLUMNS) + " |")
+    write("Search on validation scans (seed 0)", lines)
+
+
+def seeds(count):
+    """The shipped flagfiles on the test scans."""
+    lines = ["| method | linear | k-NN | n |", "|---|---|---|---|"]
+    runs = {method: [finished(method, f"seed{seed}", seed=seed) for seed in range(count)] for method in GRID}
+
+    def row(name, numbers, linear, knn):
+        cells = [spread([n[key] for n in numbers]) if key else "-" for key in (linear, knn)]
+        lines.append(f"| {name} | {cells[0]} | {cells[1]} | {len(numbers)} |")
+
+    for method, numbers in runs.items():
+        row(method, numbers, "linear_top1", "knn_top1")
+    numbers = runs["directpred"]
+    row("the same encoder, untrained", numbers, "init_linear_top1", "init_knn_top1")
+    row("raw RGB pixels", numbers, "pixel_linear_top1", "pixel_knn_top1")
+    row("grey pixels, image mean taken off", numbers, None, "grey_knn_top1")
+    write("Test scans, flagfiles as shipped (mean +- standard deviation over seeds)", lines)
+
+
+def spread(values):
+    """Mean and sample standard deviation; the mean alone where nothing varies."""
+    mean = statistics.mean(values)
+    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+    return f"{mean:.1f}" + (f" +- {deviation:.1f}" if deviation else "")
+
+
+def write(title, lines):
+    """Puts a section into the table's file, in place of the one of the same title."""
+    text = TABLE.read_text() if TABLE.is_file() else "# Cluttered digits\n\nMade by `benchmarks/digits.py`.\n"
+    sections = {part.splitlines()[0]: part for part in text.split("\n## ")[1:]}
+    sections[title] = title + "\n\n" + "\n".join(lines) + "\n"
+    TABLE.write_text(text.split("\n## ")[0].rstrip("\n") + "\n" + "".join(f"\n## {s.strip()}\n" for s in sections.values()))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("search", "seeds"))
+    parser.add_argument("--count", type=int, default=3, help="number of seeds")
+    arguments = parser.parse_args()
+    search() if arguments.what == "search" else seeds(arguments.count)

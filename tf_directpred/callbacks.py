@@ -1,0 +1,96 @@
+"""What happens beside training: speed, k-NN accuracy as it grows, checkpoints and a clean stop."""
+
+import signal
+import time
+
+import keras
+
+from tf_directpred.probes.features import extract
+from tf_directpred.probes.knn import knn
+
+
+class Throughput(keras.callbacks.Callback):
+    """Shows images per second in the progress bar and records them in the history.
+
+    Args:
+        batch_size: images a step.
+    """
+
+    WARMUP = 2  # steps that trace and compile
+
+    def __init__(self, batch_size):
+        super().__init__()
+        self.batch_size, self.steps, self.seconds = batch_size, 0, 0.0
+        self._last = None
+
+    def on_train_batch_end(self, batch, logs=None):
+        now = time.monotonic()
+        if self._last is not None:
+            self.steps, self.seconds = self.steps + 1, self.seconds + now - self._last
+        if batch >= self.WARMUP or self._last is not None:
+            self._last = now
+        if logs is not None and self.seconds:
+            logs["images_per_second"] = self.images_per_second
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._last = None  # what other callbacks do between epochs is not training
+        if logs is not None and self.seconds:
+            logs["images_per_second"] = self.images_per_second
+
+    @property
+    def images_per_second(self):
+        """Mean over all steps so far but the first ones; None before there are any."""
+        return self.batch_size * self.steps / self.seconds if self.seconds else None
+
+
+class OnlineKNN(keras.callbacks.Callback):
+    """Adds the k-NN accuracy of the encoder to the logs.
+
+    Args:
+        train, test: labelled batches, iterables of (images as the encoder takes them, labels).
+        every: epochs between two looks.
+    """
+
+    def __init__(self, train, test, every):
+        super().__init__()
+        self.train_batches, self.test_batches, self.every = train, test, every
+
+    def on_epoch_end(self, epoch, logs=None):
+        if logs is not None and (epoch + 1) % self.every == 0:
+            encoder = self.model.encoder
+            logs["knn_top1"] = knn(*extract(encoder, self.train_batches), *extract(encoder, self.test_batches))["top1"]
+
+
+class SaveAndStop(keras.callbacks.Callback):
+    """Saves the run's state now and then, and once more when a signal asks training to stop.
+
+    Args:
+        checkpoint: a `Checkpoint` of the model.
+        minutes: time between two saves; 0: after every step.
+    """
+
+    def __init__(self, checkpoint, minutes):
+        super().__init__()
+        self.checkpoint, self.seconds = checkpoint, 60 * minutes
+        self.received = None
+        self._saved_at = time.monotonic()
+
+    def __enter__(self):
+        self._previous = {s: signal.signal(s, self._ask_to_stop) for s in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *exception):
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _ask_to_stop(self, number, frame):
+        self.received = number
+        # A second signal means now: what was there before us decides.
+        signal.signal(number, self._previous[number])
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.received is not None:
+            self.model.stop_training = True
+        if self.received is not None or time.monotonic() - self._saved_at >= self.seconds:
+            self.checkpoint.save()
+            self._saved_at = time.monotonic()

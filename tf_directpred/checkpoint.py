@@ -1,0 +1,51 @@
+"""The exact state of a training run on disk."""
+
+import tensorflow as tf
+
+
+class Checkpoint:
+    """Every variable of a compiled model, its optimizer and its metrics: what bit-equal resuming needs.
+
+    Args:
+        model: a compiled `keras.Model`.
+        folder: where checkpoints lie; the newest two are kept.
+    """
+
+    def __init__(self, model, folder):
+        self.folder = str(folder)
+        # model.variables, not weights: the state of random layers (dropout) is in the former only.
+        groups = {
+            "model": model.variables,
+            "optimizer": model.optimizer.variables,
+            "metrics": [v for metric in model.metrics for v in metric.variables],
+        }
+        # Numbered, since two layers may share a name; named, so that an error can be read.
+        state = {
+            f"{group}/{i:04d}/{v.path}": v.value for group, variables in groups.items() for i, v in enumerate(variables)
+        }
+        self.model, self._checkpoint = model, tf.train.Checkpoint(**{"state": state})
+        self._manager = tf.train.CheckpointManager(self._checkpoint, self.folder, max_to_keep=2)
+
+    def save(self):
+        """Writes the state under the number of the optimizer's step."""
+        self._manager.save(checkpoint_number=self.step())
+
+    def restore(self):
+        """Reads the newest checkpoint; whether there was one.
+
+        Raises:
+            ValueError: it cannot be read, or is of another model.
+        """
+        newest = self._manager.latest_checkpoint
+        if newest is None:
+            return False
+        try:
+            self._checkpoint.read(newest).assert_existing_objects_matched()
+        except (tf.errors.OpError, AssertionError, IndexError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise ValueError(f"The checkpoint {newest} cannot be read into this model: {reason}") from error
+        return True
+
+    def step(self):
+        """The optimizer's step."""
+        return int(self.model.optimizer.iterations.numpy())

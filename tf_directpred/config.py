@@ -1,0 +1,114 @@
+"""One frozen dataclass <-> flat absl flags <-> a flagfile."""
+
+import dataclasses
+import typing
+
+from absl import flags
+
+_NOT_REPLAYED = ("mode", "run_dir", "resume", "overwrite")
+
+
+def _flag(default, help, choices=None, valid=None):
+    """A field with its help, and its allowed values: a tuple of choices or a (test, words) pair."""
+    return dataclasses.field(default=default, metadata={"help": help, "choices": choices, "valid": valid})
+
+
+_POSITIVE = (lambda x: x > 0, "positive")
+_NOT_NEGATIVE = (lambda x: x >= 0, "0 or more")
+_UNIT = (lambda x: 0 <= x <= 1, "in [0, 1]")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Everything a run depends on; a field is a flag of the same name.
+
+    Raises:
+        ValueError: a value out of range, with what was received and what is allowed.
+    """
+
+    mode: str = _flag("train", "What to do.", choices=("train", "evaluate", "export"))
+    run_dir: str = _flag("", "The run's folder: all that a run reads later or leaves behind.")
+    resume: bool = _flag(False, "Continue the unfinished run of the same flags in run_dir, if there is one.")
+    overwrite: bool = _flag(False, "Replace the run in run_dir.")
+
+    dataset: str = _flag("digits(clutter=True)", "Spec of the images to train on: digits, tfds or folder.")
+    data_dir: typing.Optional[str] = _flag(None, "Where the data lie: tfds data, or the folder of --dataset=folder.")
+    eval_dataset: typing.Optional[str] = _flag(None, "Spec of a labelled set to evaluate on, if another one.")
+    augment: typing.Optional[str] = _flag(None, "Augmentation recipe of the views; default: the data set's own.")
+
+    encoder: str = _flag("convnet", "Spec of the encoder.")
+    projector: str = _flag("mlp(hidden=(256,), output=64, output_norm='plain')", "Spec of the projector.")
+    predictor: str = _flag("directpred", "Spec of the predictor.")
+    loss: str = _flag("cosine", "Spec of the loss of one direction.")
+    symmetrize: bool = _flag(True, "Sum both directions of the loss.")
+    stop_gradient: bool = _flag(True, "Stop the gradient at the target; false needs --target=none.")
+    target: str = _flag("ema", "Moving average of the online network, or none (SimSiam).", choices=("ema", "none"))
+    target_init: str = _flag("copy", "Where the target starts.", choices=("copy", "random"))
+    target_momentum: float = _flag(0.996, "Weight of the past in the target (tau).", valid=_UNIT)
+    target_momentum_schedule: str = _flag("constant", "cosine: tau rises to 1.", choices=("constant", "cosine"))
+
+    optimizer: str = _flag("sgd(momentum=0.9)", "Spec of the optimizer, without rate and decay.")
+    predictor_optimizer: typing.Optional[str] = _flag(
+        None, "Spec of the predictor's own optimizer; its learning_rate (constant) and weight_decay default to the flags'."
+    )
+    learning_rate: float = _flag(0.03, "Peak learning rate, used as given.", valid=_POSITIVE)
+    scale_learning_rate: bool = _flag(False, "Multiply the rate by batch_size / 256.")
+    learning_rate_schedule: str = _flag("constant", "After the warm-up.", choices=("constant", "cosine"))
+    warmup_epochs: float = _flag(0.0, "Epochs of linear warm-up from 0.", valid=_NOT_NEGATIVE)
+    weight_decay: float = _flag(4e-4, "L2 in the gradient.", valid=_NOT_NEGATIVE)
+    batch_size: int = _flag(128, "Images a step, over all devices.", valid=_POSITIVE)
+    epochs: int = _flag(100, "Passes over the training images.", valid=_POSITIVE)
+    steps: typing.Optional[int] = _flag(None, "Stop after so many steps at the latest.", valid=_POSITIVE)
+    seed: int = _flag(0, "Of weights, batches and augmentation.", valid=_NOT_NEGATIVE)
+
+    mixed_precision: str = _flag(
+        "float32", "Keras's dtype policy.", choices=("float32", "mixed_bfloat16", "mixed_float16")
+    )
+    jit_compile: bool = _flag(False, "Compile the step with XLA.")
+
+    knn_every: int = _flag(0, "Show the k-NN accuracy every so many epochs; 0: never.", valid=_NOT_NEGATIVE)
+    tensorboard: bool = _flag(False, "Write TensorBoard events beside history.csv.")
+    checkpoint_minutes: float = _flag(10.0, "Minutes between checkpoints; 0: every step.", valid=_NOT_NEGATIVE)
+    eval_examples: typing.Optional[int] = _flag(
+        None, "Train and test images of every probe, at most (seeded, class-balanced).", valid=_POSITIVE
+    )
+    probe_epochs: int = _flag(50, "Epochs of the linear probe.", valid=_POSITIVE)
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value, choices, valid = getattr(self, field.name), field.metadata["choices"], field.metadata["valid"]
+            if choices and value not in choices:
+                raise ValueError(f"{field.name} must be one of {', '.join(choices)}. Received: {field.name}={value}")
+            if valid and value is not None and not valid[0](value):
+                raise ValueError(f"{field.name} must be {valid[1]}. Received: {field.name}={value}")
+        if not self.run_dir:
+            raise ValueError("run_dir must name a folder: --run_dir=runs/NAME")
+        if self.resume and self.overwrite:
+            raise ValueError("resume and overwrite exclude each other: continue the run, or replace it")
+        if self.target == "ema" and not self.stop_gradient:
+            raise ValueError("stop_gradient=false needs target=none. Received: target=ema")
+
+    def flagfile(self):
+        """The run as a flagfile's text: `--flagfile=FILE --run_dir=ELSEWHERE` replays it."""
+        lines = [_line(f.name, getattr(self, f.name)) for f in dataclasses.fields(self) if f.name not in _NOT_REPLAYED]
+        return "\n".join(line for line in lines if line) + "\n"
+
+
+def _line(name, value):
+    if value is None:
+        return None
+    return f"--{name}={str(value).lower() if isinstance(value, bool) else value}"
+
+
+def define_flags():
+    """Defines one absl flag for each field of `Config`."""
+    define = {str: flags.DEFINE_string, int: flags.DEFINE_integer, float: flags.DEFINE_float, bool: flags.DEFINE_bool}
+    for field in dataclasses.fields(Config):
+        kind = next(iter(set(typing.get_args(field.type)) - {type(None)}), field.type)
+        words = f" One of: {', '.join(field.metadata['choices'])}." if field.metadata["choices"] else ""
+        define[kind](field.name, field.default, field.metadata["help"] + words)
+
+
+def from_flags():
+    """The `Config` of the parsed flags."""
+    return Config(**{field.name: flags.FLAGS[field.name].value for field in dataclasses.fields(Config)})

@@ -1,0 +1,200 @@
+"""Config -> data, model, optimizer -> fit, with exact resume."""
+
+import csv
+import functools
+import math
+import sys
+
+import keras
+import tensorflow as tf
+
+from tf_directpred.callbacks import OnlineKNN, SaveAndStop, Throughput
+from tf_directpred.checkpoint import Checkpoint
+from tf_directpred.data import SOURCES, find_recipe, normalize, steps_per_epoch, view_batches
+from tf_directpred.model import NonContrastive
+from tf_directpred.networks import ENCODERS, PROJECTORS
+from tf_directpred.optim import OPTIMIZERS, CosineMomentum, learning_rate_schedule
+from tf_directpred.predictors import PREDICTORS
+
+
+class Interrupted(Exception):
+    """Training was asked to stop by a signal, and its state is saved.
+
+    Args:
+        number: the signal's number.
+        step: the optimizer step that training reached.
+    """
+
+    def __init__(self, number, step):
+        super().__init__(f"stopped by signal {number} at step {step}")
+        self.number, self.step = number, step
+
+
+class Experiment:
+    """The parts of a run, built from its flags: the same flags and seed give the same parts.
+
+    Args:
+        config: a `Config`.
+
+    Raises:
+        ValueError: a spec or a combination of flags that cannot be.
+    """
+
+    def __init__(self, config):
+        self.config = config
+        self.source = SOURCES.create(config.dataset, data_dir=config.data_dir)
+        self.recipe = find_recipe(config.augment or self.source.recipe)
+        self.steps_per_epoch = steps_per_epoch(self.source, config.batch_size)
+        self.total_steps = min(config.epochs * self.steps_per_epoch, config.steps or math.inf)
+
+    def model(self):
+        """A compiled `NonContrastive` with its starting weights."""
+        config = self.config
+        keras.utils.set_random_seed(config.seed)
+        keras.config.set_dtype_policy(config.mixed_precision)
+        encoder = ENCODERS.create(config.encoder, input_shape=(None, None, 3))
+        y = encoder.output_shape[-1]
+        cosine_target = config.target_momentum_schedule == "cosine"
+        model = NonContrastive(
+            encoder,
+            PROJECTORS.create(config.projector, input_dim=y),
+            PREDICTORS.create(config.predictor),
+            target=None if config.target == "none" else config.target,
+            target_momentum=(
+                CosineMomentum(config.target_momentum, self.total_steps) if cosine_target else config.target_momentum
+            ),
+            loss=config.loss,
+            stop_gradient=config.stop_gradient,
+            symmetrize=config.symmetrize,
+            target_init=config.target_init,
+        )
+        model.compile(*self._optimizers(), jit_compile=config.jit_compile)
+        return model
+
+    def _optimizers(self):
+        config = self.config
+        peak = config.learning_rate * (config.batch_size / 256 if config.scale_learning_rate else 1)
+        rate = learning_rate_schedule(
+            config.learning_rate_schedule, peak, self.total_steps, round(config.warmup_epochs * self.steps_per_epoch)
+        )
+        decay = config.weight_decay
+        optimizer = OPTIMIZERS.create(
+            config.optimizer, fixed=("learning_rate", "weight_decay"), learning_rate=rate, weight_decay=decay
+        )
+        if config.predictor_optimizer is None:
+            return optimizer, None
+        return optimizer, OPTIMIZERS.create(config.predictor_optimizer, learning_rate=peak, weight_decay=decay)
+
+    @functools.cached_property
+    def evaluation_source(self):
+        """The labelled set that probes read: the training set's own, or `eval_dataset`."""
+        if self.config.eval_dataset is None:
+            return self.source
+        return SOURCES.create(self.config.eval_dataset, data_dir=self.config.data_dir)
+
+    def labelled_images(self, split):
+        """Evaluation images (uint8) and labels of a split, in batches, at most `eval_examples`."""
+        return self.evaluation_source.splits[split].batches(256, self.config.eval_examples, self.config.seed)
+
+    def labelled_batches(self, split):
+        """The same images, normalised as the encoder takes them, and labels."""
+        return self.labelled_images(split).map(
+            lambda images, labels: (normalize(images, self.recipe), labels), tf.data.AUTOTUNE
+        )
+
+
+def train(experiment, folder):
+    """Trains a run to its last step, from its newest checkpoint if it has one.
+
+    Args:
+        experiment: an `Experiment`.
+        folder: the `RunFolder`, claimed by this run.
+
+    Returns:
+        `(model, numbers)`: the trained model; numbers holds `steps`, `loss` and `images_per_second`.
+
+    Raises:
+        Interrupted: SIGINT or SIGTERM arrived; the state is saved.
+        ValueError: the loss or the images are not finite.
+    """
+    config = experiment.config
+    model = experiment.model()
+    checkpoint = Checkpoint(model, folder.checkpoints)
+    if checkpoint.restore():
+        print(f"resuming at step {checkpoint.step()} of {experiment.total_steps}", flush=True)
+    _forget_history_after(folder.history, checkpoint.step() // experiment.steps_per_epoch)
+    throughput = Throughput(config.batch_size)
+    callbacks = [throughput]
+    if config.knn_every and experiment.evaluation_source.test_split:
+        splits = experiment.evaluation_source.train_split, experiment.evaluation_source.test_split
+        callbacks.append(OnlineKNN(*map(experiment.labelled_batches, splits), every=config.knn_every))
+    callbacks.append(keras.callbacks.CSVLogger(folder.history, append=True))
+    if config.tensorboard:
+        callbacks.append(keras.callbacks.TensorBoard(folder.path / "tensorboard", update_freq=50))
+    with SaveAndStop(checkpoint, config.checkpoint_minutes) as stopper:
+        for epoch, epochs, steps in _segments(checkpoint.step(), experiment.total_steps, experiment.steps_per_epoch):
+            batches = view_batches(
+                experiment.source, experiment.recipe, config.batch_size, config.seed, start=checkpoint.step()
+            )
+            try:
+                model.fit(
+                    batches, initial_epoch=epoch, epochs=epoch + epochs, steps_per_epoch=steps,
+                    callbacks=[*callbacks, stopper], verbose=1 if sys.stdout.isatty() else 2,
+                )
+            except tf.errors.InvalidArgumentError as error:
+                raise ValueError(f"Training stopped at step {checkpoint.step()}: {_first_cause(error)}") from error
+            if stopper.received is not None:
+                raise Interrupted(stopper.received, checkpoint.step())
+    checkpoint.save()
+    rows = _read_history(folder.history)
+    return model, {
+        "steps": checkpoint.step(),
+        "loss": float(rows[-1]["loss"]),
+        "images_per_second": throughput.images_per_second or float(rows[-1].get("images_per_second") or "nan"),
+    }
+
+
+def restored(experiment, folder):
+    """The model of a run with the weights of its newest checkpoint.
+
+    Raises:
+        ValueError: the run has no checkpoint, or one that cannot be read.
+    """
+    model = experiment.model()
+    if not Checkpoint(model, folder.checkpoints).restore():
+        raise ValueError(f"{folder.path} holds no checkpoint: train it first")
+    return model
+
+
+def _segments(start, total, steps_per_epoch):
+    """(epoch, epochs, steps an epoch) of each `fit` call: partial epochs, at either end, are calls of their own."""
+    while start < total:
+        epoch, offset = divmod(start, steps_per_epoch)
+        whole = 0 if offset else (total - start) // steps_per_epoch
+        steps = steps_per_epoch if whole else min(steps_per_epoch - offset, total - start)
+        yield epoch, whole or 1, steps
+        start += (whole or 1) * steps
+
+
+def _first_cause(error):
+    """The part of a TensorFlow error that says what is wrong, without the graph's node names."""
+    message = (error.message or str(error)).strip().splitlines()[0]
+    return message.split(" [[")[0].split(" : Tensor had")[0]
+
+
+def _read_history(path):
+    if not path.is_file():
+        return []
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _forget_history_after(path, epoch):
+    """Drops the rows of epochs that a resumed run trains again."""
+    rows = _read_history(path)
+    kept = [row for row in rows if int(row["epoch"]) < epoch]
+    if len(kept) < len(rows):
+        with open(path, "w", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+            writer.writeheader()
+            writer.writerows(kept)
