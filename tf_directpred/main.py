@@ -1,12 +1,14 @@
 """`python -m tf_directpred.main --flagfile=configs/NAME.cfg --run_dir=RUN [--flag=value ...]`"""
 
+import contextlib
 import os
 import signal
 import sys
+import tempfile
 
-# Before the first import of TensorFlow: its start-up notes would bury our output, and on CPUs without AVX-512 it
-# leaves oneDNN off, which costs a ResNet-18 step 1.7 times its time.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+# Before the first import of TensorFlow: its C++ notes would bury our output (its errors reach Python as exceptions
+# all the same), and on CPUs without AVX-512 it leaves oneDNN off, which costs a ResNet-18 step 1.7 times its time.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 from absl import app, flags, logging  # noqa: E402
@@ -17,15 +19,33 @@ from tf_directpred.run_folder import RunFolder  # noqa: E402
 BAD_INPUT = 2
 
 
+@contextlib.contextmanager
+def quiet_import():
+    """Holds back what TensorFlow's C++ side writes while it is imported, before its log level applies."""
+    sys.stderr.flush()
+    console = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(console, held.read())
+            raise
+        finally:
+            os.dup2(console, 2)
+            os.close(console)
+
+
 def run(argv):
     """Runs the mode that the flags name; returns the process's exit code."""
     config = configuration.from_flags()
     folder = RunFolder(config.run_dir)
     if config.mode == "train":
         return _train(config, folder)
-    from tf_directpred.train import Experiment, restored
-
     folder.require()
+    with quiet_import():
+        from tf_directpred.train import Experiment, restored
     experiment = Experiment(config)
     model = restored(experiment, folder)
     if config.mode == "evaluate":
@@ -36,7 +56,8 @@ def run(argv):
 
 
 def _train(config, folder):
-    from tf_directpred.train import Experiment, Interrupted, train
+    with quiet_import():
+        from tf_directpred.train import Experiment, Interrupted, train
 
     experiment = Experiment(config)
     folder.claim(config.flagfile(), resume=config.resume, overwrite=config.overwrite)

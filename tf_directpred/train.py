@@ -138,7 +138,7 @@ def train(experiment, folder):
             )
             try:
                 model.fit(
-                    batches, initial_epoch=epoch, epochs=epoch + epochs, steps_per_epoch=steps,
+                    batches, initial_epoch=epoch, epochs=epoch + epochs, steps_per_epoch=steps, shuffle=False,
                     callbacks=[*callbacks, stopper], verbose=1 if sys.stdout.isatty() else 2,
                 )
             except tf.errors.InvalidArgumentError as error:
