@@ -26,7 +26,8 @@ def convnet(
     """
     if not widths or len(widths) != len(strides):
         raise ValueError(
-            f"widths and strides must be equally long and not empty. Received: widths={widths}, strides={strides}"
+            "widths and strides must be equally long and not empty. "
+            f"Received: widths={widths}, strides={strides}"
         )
     check_init(init)
     images = x = keras.Input(input_shape, name="images")

@@ -49,7 +49,7 @@ def mlp(
 
     The published ones:
 
-        DirectPred   mlp(hidden=(512,), output=128)                                                   the default
+        DirectPred   mlp(hidden=(512,), output=128)        the default
         BYOL         mlp(hidden=(4096,), output=256, norm="affine", output_bias=False)
         SimSiam      mlp(hidden=(2048, 2048), output=2048, norm="affine", bias=False,
                          output_norm="plain", output_bias=False)
@@ -60,7 +60,8 @@ def mlp(
         input_dim: width of the representation.
         hidden: widths of the hidden layers; () for one linear layer.
         output: width of the projection.
-        norm: batch norm of the hidden layers: `"plain"` learns nothing, `"scale"` gamma, `"affine"` gamma, beta.
+        norm: batch norm of the hidden layers: `"plain"` learns nothing, `"scale"` gamma, `"affine"` gamma
+            and beta.
         bias: whether the hidden dense layers have a bias.
         output_norm: batch norm of the output: the same names, or None for none.
         output_bias: whether the output layer has a bias.

@@ -12,7 +12,7 @@ PADDINGS = ("torch", "same")
 
 
 class _Units:
-    """The convolution and normalisation units of one network: its padding, starting weights and statistics."""
+    """Convolutions and batch norms of one network: its padding, starting weights and statistics."""
 
     def __init__(self, padding, init, synchronized, zero_gamma):
         if padding not in PADDINGS:
@@ -125,7 +125,7 @@ def resnet18(
         input_shape: (H, W, channels); H and W may be None.
         stem: `"cifar"`, a 3x3 convolution, or `"imagenet"`, a 7x7 one with stride 2 and a max-pool.
         width: channels of the first stage.
-        zero_gamma: whether the last batch norm of each block starts at gamma 0, the block thus as its shortcut.
+        zero_gamma: whether each block's last batch norm starts at gamma 0, the block thus as its shortcut.
         padding: of strided convolutions and the max-pool: `"torch"`, the same on every side, or `"same"`,
             TensorFlow's, which puts an odd row at the end.
         init: `"torch"`: N(0, 2 / fan_out) and for the CIFAR stem U(+-1 / sqrt(fan_in)), as the official
@@ -164,9 +164,10 @@ def resnet50(
     init="torch",
     synchronized=False,
 ):
-    """ResNet-50 v1.5: normalised images (B, H, W, 3) -> representations (B, 32 width); arguments as `resnet18`.
+    """ResNet-50 v1.5: normalised images (B, H, W, 3) -> representations (B, 32 width).
 
-    The 3x3 convolution of a strided block carries the stride, not the 1x1 before it (v1, keras.applications).
+    Arguments as `resnet18`. The 3x3 convolution of a strided block carries the stride, not the
+    1x1 before it (v1, keras.applications).
     """
     units = _Units(padding, init, synchronized, zero_gamma)
     return _resnet("resnet50", _bottleneck, (3, 4, 6, 3), input_shape, stem, width, units)

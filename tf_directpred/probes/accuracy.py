@@ -7,7 +7,7 @@ def check_features(features, labels):
     """Refuses features and labels that no probe can judge.
 
     Raises:
-        ValueError: not (N, D) and (N,) with N > 0, labels not integers from 0, or a number that is not finite.
+        ValueError: not (N, D) and (N,) with N > 0, labels not integers from 0, or numbers not finite.
     """
     features, labels = np.asarray(features), np.asarray(labels)
     if features.ndim != 2 or labels.shape != features.shape[:1] or not len(labels):

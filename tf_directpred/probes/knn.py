@@ -9,7 +9,7 @@ TEMPERATURE = 0.1
 
 
 def default_k(examples):
-    """200 neighbours where there are 10,000 training examples or more, else 20, and never more than there are."""
+    """200 neighbours from 10,000 training examples on, else 20, and never more than there are."""
     return min(200 if examples >= 10_000 else 20, examples)
 
 
@@ -40,7 +40,8 @@ def knn_scores(train_x, train_y, test_x, classes, k, batch_size=256):
 
     scores = np.empty((len(queries), classes))
     for start in range(0, len(queries), batch_size):
-        similarity, neighbours = (t.numpy() for t in nearest(tf.constant(queries[start : start + batch_size])))
+        batch = tf.constant(queries[start : start + batch_size])
+        similarity, neighbours = (t.numpy() for t in nearest(batch))
         weights = np.exp((similarity.astype("float64") - 1.0) / TEMPERATURE)
         rows = np.arange(len(similarity))[:, None]
         cells = (rows * classes + train_y[neighbours]).ravel()

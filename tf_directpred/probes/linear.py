@@ -15,8 +15,9 @@ class LinearProbe:
         m = 0.9 m + 0.1 g,   v = 0.999 v + 0.001 g^2
         w <- w - learning_rate (m / (1 - 0.9^t)) / (sqrt(v / (1 - 0.999^t)) + 1e-8)
 
-    Weights and bias start uniform within +-1 / sqrt(D); the order of examples is drawn anew each epoch and the
-    last, smaller batch is kept. The layer of the LAST epoch is the result: nothing is chosen on test data.
+    Weights and bias start uniform within +-1 / sqrt(D); the order of examples is drawn anew each epoch and
+    the last, smaller batch is kept. The layer of the LAST epoch is the result; nothing is chosen on test
+    data.
 
     Args:
         epochs: passes over the training features.

@@ -6,8 +6,8 @@ import numpy as np
 def feature_std(features):
     """Standard deviation of the l2-normalised features over examples, averaged over dimensions.
 
-    About 1 / sqrt(D) where they fill the sphere, 0 after complete collapse. Blind to dimensional collapse: see
-    `effective_rank`.
+    About 1 / sqrt(D) where they fill the sphere, 0 after complete collapse. Blind to dimensional collapse:
+    see `effective_rank`.
 
     Args:
         features: (N, D).
@@ -78,7 +78,9 @@ def eigenspace_alignment(correlation, predictor):
     vectors = np.linalg.eigh(np.asarray(correlation, "float64"))[1][:, ::-1]
     moved = predictor @ vectors
     norms = np.linalg.norm(moved, axis=0)
-    return np.sum(vectors * moved, axis=0) / np.where(norms == 0.0, 1.0, norms)
+    # The direction of a vector that is zero but for rounding means nothing.
+    zero = norms <= 1e-14 * np.linalg.norm(predictor)
+    return np.where(zero, 0.0, np.sum(vectors * moved, axis=0)) / np.where(zero, 1.0, norms)
 
 
 def normalized_commutator(correlation, predictor):
