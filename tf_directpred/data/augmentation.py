@@ -35,8 +35,10 @@ def augment(images, recipe, seed, size=None):
     images = tf.convert_to_tensor(images)
     batch, height, width = _known_shape(images)[:3]
     size = size or view_size(recipe, (height, width))
-    parameters = sample_parameters(recipe, seed, tf.fill((batch,), height), tf.fill((batch,), width))
-    return apply_colour(apply_crop(images, parameters, recipe, size), parameters, recipe)
+    parameters = sample_parameters(recipe, seed, batch)
+    boxes = crop_boxes(recipe, parameters["crop"], height, width)
+    planar = apply_crop(images, boxes, parameters["flip"], recipe, size)
+    return apply_colour(planar, parameters, recipe)
 
 
 def normalize(images, recipe):
@@ -56,23 +58,23 @@ def view_size(recipe, image_size):
     return (recipe.size, recipe.size) if recipe.size else tuple(image_size[:2])
 
 
-def sample_parameters(recipe, seed, heights, widths):
+def sample_parameters(recipe, seed, batch):
     """Draws what happens to each image.
 
     Args:
         recipe: a `Recipe` or a spec.
         seed: two integers, or an integer tensor of shape `(2,)`.
-        heights, widths: int32, `(batch,)`, sizes of the images in pixels.
+        batch: number of images.
 
     Returns:
-        A dict of tensors, first axis `batch`: `box` (top, left, height, width), `flip`, `brightness`,
+        A dict of tensors, first axis `batch`: `crop` (draws for `crop_boxes`), `flip`, `brightness`,
         `contrast`, `saturation`, `hue`, `order` (index into the 24 orders of the four), `grey`, `sigma` of
         the blur, `solarize`. An image that is not jittered or blurred has the parameters of no change.
     """
     recipe = find_recipe(recipe)
     attempts = _ATTEMPTS[recipe.convention]
-    draws = uniforms(seed, tf.shape(heights)[0] if heights.shape[0] is None else heights.shape[0], 2 * attempts + 13)
-    box_draws, draws = draws[:, : 2 * attempts + 2], tf.unstack(draws[:, 2 * attempts + 2 :], axis=1)
+    draws = uniforms(seed, batch, 2 * attempts + 13)
+    crop, draws = draws[:, : 2 * attempts + 2], tf.unstack(draws[:, 2 * attempts + 2 :], axis=1)
     flip, jittered, brightness, contrast, saturation, hue, order, grey, blurred, sigma, solarize = draws
     jittered = jittered < recipe.jitter_probability
     additive = recipe.convention == "deepmind"
@@ -82,7 +84,7 @@ def sample_parameters(recipe, seed, heights, widths):
         return tf.where(jittered, low + draw * (neutral + amount - low), float(neutral))
 
     return {
-        "box": _sample_boxes(recipe, box_draws, heights, widths),
+        "crop": crop,
         "flip": flip < recipe.flip,
         "brightness": strength(brightness, recipe.jitter[0], 0 if additive else 1),
         "contrast": strength(contrast, recipe.jitter[1], 1),
@@ -112,46 +114,55 @@ def uniforms(seed, rows, columns):
     return tf.cast(tf.cast(tf.bitwise.right_shift(bits, 8), tf.int32), tf.float32) * 2.0**-24
 
 
-def _sample_boxes(recipe, draws, heights, widths):
-    """Crop windows: of several draws of area and ratio the first that fits, else what the convention says."""
-    heights_f, widths_f = tf.cast(heights, tf.float32)[:, None], tf.cast(widths, tf.float32)[:, None]
+def crop_boxes(recipe, draws, height, width):
+    """Crop windows in pixels: of the draws of area and ratio the first that fits.
+
+    Where none fits, torchvision takes the largest central window of an allowed ratio; DeepMind draws once
+    and clips the window to the image.
+
+    Args:
+        recipe: a `Recipe`.
+        draws: `crop` of `sample_parameters`, `(batch, ...)`.
+        height, width: of the images in pixels, integers or integer tensors that broadcast to `(batch,)`.
+
+    Returns:
+        int32, `(batch, 4)`: top, left, height, width.
+    """
+    height, width = (tf.cast(length, tf.float32) + tf.zeros_like(draws[:, 0]) for length in (height, width))
     if recipe.crop_area is None:
-        return tf.stack([tf.zeros_like(heights), tf.zeros_like(widths), heights, widths], axis=1)
+        return tf.cast(tf.stack([tf.zeros_like(height), tf.zeros_like(width), height, width], axis=1), tf.int32)
     attempts = _ATTEMPTS[recipe.convention]
     low, high = recipe.crop_area
-    area = (low + (high - low) * draws[:, :attempts]) * heights_f * widths_f
+    area = (low + (high - low) * draws[:, :attempts]) * (height * width)[:, None]
     low, high = np.log(recipe.crop_ratio).astype(np.float32)
     ratio = tf.exp(low + (high - low) * draws[:, attempts : 2 * attempts])
-    box_w, box_h = tf.round(tf.sqrt(area * ratio)), tf.round(tf.sqrt(area / ratio))
+    box_h, box_w = tf.round(tf.sqrt(area / ratio)), tf.round(tf.sqrt(area * ratio))
+    fits = (box_w >= 1) & (box_w <= width[:, None]) & (box_h >= 1) & (box_h <= height[:, None])
     if recipe.convention == "deepmind":
-        box_h, box_w = tf.minimum(box_h, heights_f)[:, 0], tf.minimum(box_w, widths_f)[:, 0]
+        fallback_h, fallback_w = tf.minimum(box_h[:, 0], height), tf.minimum(box_w[:, 0], width)
     else:
-        fits = (box_w >= 1) & (box_w <= widths_f) & (box_h >= 1) & (box_h <= heights_f)
-        first = tf.one_hot(tf.argmax(tf.cast(fits, tf.int32), axis=1), attempts)
-        any_fits = tf.reduce_any(fits, axis=1)
-        whole_h, whole_w = _largest_box(recipe, heights_f[:, 0], widths_f[:, 0])
-        box_h = tf.where(any_fits, tf.reduce_sum(first * box_h, axis=1), whole_h)
-        box_w = tf.where(any_fits, tf.reduce_sum(first * box_w, axis=1), whole_w)
-    slack_h, slack_w = heights_f[:, 0] - box_h, widths_f[:, 0] - box_w
-    top, left = tf.floor(draws[:, -2] * (slack_h + 1)), tf.floor(draws[:, -1] * (slack_w + 1))
+        low, high = recipe.crop_ratio
+        fallback_h = tf.minimum(height, tf.round(width / low))
+        fallback_w = tf.minimum(width, tf.round(height * high))
+    first = tf.one_hot(tf.argmax(tf.cast(fits, tf.int32), axis=1), attempts)
+    any_fits = tf.reduce_any(fits, axis=1)
+    box_h = tf.where(any_fits, tf.reduce_sum(first * box_h, axis=1), fallback_h)
+    box_w = tf.where(any_fits, tf.reduce_sum(first * box_w, axis=1), fallback_w)
+    place = draws[:, -2:]
     if recipe.convention == "torchvision":
-        top = tf.where(any_fits, top, tf.floor(slack_h / 2))
-        left = tf.where(any_fits, left, tf.floor(slack_w / 2))
-    return tf.cast(tf.stack([top, left, box_h, box_w], axis=1), tf.int32)
+        place = tf.where(any_fits[:, None], place, 0.5)
+    slack = tf.stack([height - box_h, width - box_w], axis=1)
+    corner = tf.floor(place * tf.where(place == 0.5, slack, slack + 1))
+    return tf.cast(tf.concat([corner, tf.stack([box_h, box_w], axis=1)], axis=1), tf.int32)
 
 
-def _largest_box(recipe, heights, widths):
-    """The largest central window of an allowed ratio, torchvision's answer when no draw fits."""
-    low, high = recipe.crop_ratio
-    return tf.minimum(heights, tf.round(widths / low)), tf.minimum(widths, tf.round(heights * high))
-
-
-def apply_crop(images, parameters, recipe, size):
+def apply_crop(images, boxes, flip, recipe, size):
     """Cuts, flips and resizes.
 
     Args:
         images: uint8, `(batch, height, width, 3)`.
-        parameters: of `sample_parameters`; `box` and `flip` are used.
+        boxes: of `crop_boxes`.
+        flip: bool, `(batch,)`.
         recipe: a `Recipe`.
         size: `(height, width)` of the result.
 
@@ -159,14 +170,24 @@ def apply_crop(images, parameters, recipe, size):
         float32 in [0, 1], planar: `(batch, 3, height, width)`.
     """
     height, width = _known_shape(images)[1:3]
-    planar = tf.transpose(tf.cast(images, tf.float32), (0, 3, 1, 2)) / 255.0
+    planar = to_planar(images)
     if recipe.crop_area is None and not recipe.flip and (height, width) == tuple(size):
         return planar
-    top, left, box_h, box_w = tf.unstack(parameters["box"], axis=1)
-    flip = parameters["flip"]
+    top, left, box_h, box_w = tf.unstack(boxes, axis=1)
     rows = crop_matrices(top, box_h, tf.zeros_like(flip), height, size[0], recipe.convention)
     columns = crop_matrices(left, box_w, flip, width, size[1], recipe.convention)
     return tf.clip_by_value(transform(planar, rows, columns), 0.0, 1.0)
+
+
+def to_planar(images, flip=None):
+    """uint8 `(batch, height, width, 3)` as float32 in [0, 1], `(batch, 3, height, width)`.
+
+    Args:
+        images: the batch.
+        flip: bool, `(batch,)`: mirrored; None: none is.
+    """
+    planar = tf.transpose(tf.cast(images, tf.float32), (0, 3, 1, 2)) / 255.0
+    return planar if flip is None else tf.where(_per_image(flip), tf.reverse(planar, axis=[3]), planar)
 
 
 def apply_colour(planar, parameters, recipe):

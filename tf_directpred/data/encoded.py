@@ -1,0 +1,149 @@
+"""Splits whose images stay encoded (JPEG, PNG) until the batch that shows them."""
+
+import os
+
+import numpy as np
+import tensorflow as tf
+
+from tf_directpred.data.augmentation import crop_boxes
+from tf_directpred.data.source import Split, choose_examples, on_host, shuffled_indices
+
+_EVALUATION_MARGIN = 8 / 7  # shorter side : evaluation size, as 256 : 224
+_UNREADABLE = "Cannot read or decode the image "
+
+
+class EncodedSplit(Split):
+    """Image files, each read when a batch needs it.
+
+    Args:
+        paths: list of paths.
+        labels: integers, one per path, or None.
+        size: side of the evaluation images in pixels.
+    """
+
+    read = staticmethod(tf.io.read_file)  # what turns an element of training_batches into an encoded image
+
+    def __init__(self, paths, labels, size):
+        self.paths = np.asarray(paths)
+        self.labels = None if labels is None else np.asarray(labels, np.int64)
+        self.labelled = labels is not None
+        self.size = len(paths)
+        self._side = size
+
+    def batches(self, batch_size, examples=None, seed=0):
+        chosen = choose_examples(self.labels, self.size, examples, seed)
+        labels = self.labels[chosen] if self.labelled else np.full(len(chosen), -1, np.int64)
+        files = tf.data.Dataset.from_tensor_slices((self.paths[chosen], labels)).batch(batch_size)
+        return evaluation_images(files, self.read, self._side)
+
+    def training_batches(self, batch_size, seed, start=0):
+        paths = on_host(self.paths)
+        return shuffled_indices(self.size, batch_size, seed, start).map(lambda t, i: (t, tf.gather(paths, i)))
+
+
+def evaluation_images(items, read, side):
+    """Turns a dataset of `(items, labels)` into one of `(images, labels)`.
+
+    The shorter side is resized to 8/7 of `side` pixels, the centre `side x side` is kept.
+
+    Args:
+        items: dataset of batches of strings that `read` turns into encoded images.
+        read: function of one string.
+        side: pixels.
+    """
+
+    def decode(item):
+        image = tf.io.decode_image(read(item), channels=3, expand_animations=False)
+        image.set_shape((None, None, 3))
+        shape = tf.cast(tf.shape(image)[:2], tf.float32)
+        scale = round(side * _EVALUATION_MARGIN) / tf.reduce_min(shape)
+        image = resize(image, tf.cast(tf.round(shape * scale), tf.int32))
+        top, left = tf.unstack((tf.shape(image)[:2] - side) // 2)
+        return tf.ensure_shape(image[top : top + side, left : left + side], (side, side, 3))
+
+    return items.map(lambda names, labels: (decode_each(decode, names, names), labels)).prefetch(2)
+
+
+def crop_views(items, read, recipes, parameters, size):
+    """Crops of both views of each image, of which only the crop window is decoded where it is a JPEG.
+
+    Args:
+        items: string, `(batch,)`, that `read` turns into encoded images.
+        read: function of one string.
+        recipes: `Recipe` of each view.
+        parameters: of `sample_parameters`, for each view.
+        size: `(height, width)` of the views.
+
+    Returns:
+        uint8 `(batch, height, width, 3)` for each view, not yet flipped.
+    """
+
+    def decode(item, *draws):
+        encoded = read(item)
+
+        def boxes(shape):
+            pairs = zip(recipes, draws)
+            return [crop_boxes(recipe, draw[None], shape[0][None], shape[1][None])[0] for recipe, draw in pairs]
+
+        def from_jpeg():
+            windows = boxes(tf.io.extract_jpeg_shape(encoded))
+            return [resize(tf.io.decode_and_crop_jpeg(encoded, box, channels=3), size) for box in windows]
+
+        def from_other():
+            image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
+            image.set_shape((None, None, 3))
+            windows = [tf.unstack(box) for box in boxes(tf.shape(image))]
+            return [resize(image[y : y + h, x : x + w], size) for y, x, h, w in windows]
+
+        return tuple(tf.cond(tf.io.is_jpeg(encoded), from_jpeg, from_other))
+
+    return decode_each(decode, items, (items, *(p["crop"] for p in parameters)))
+
+
+def resize(image, size):
+    """Antialiased bilinear, rounded to uint8, as Pillow's."""
+    image = tf.image.resize(image, size, antialias=True)
+    return tf.cast(tf.clip_by_value(tf.round(image), 0, 255), tf.uint8)
+
+
+def decode_each(decode, names, inputs):
+    """Applies `decode` to each image of a batch, several at a time; an image that fails is named.
+
+    Args:
+        decode: function of one element of `inputs`.
+        names: string `(batch,)`, for the message.
+        inputs: tensor or tuple of tensors, first axis `batch`.
+
+    Returns:
+        What `decode` returns, batched.
+
+    Raises:
+        tf.errors.InvalidArgumentError: when run, with "Cannot read or decode the image NAME".
+    """
+    inputs = inputs if isinstance(inputs, tuple) else (inputs,)
+    batch = tf.size(names, out_type=tf.int64)
+    images = tf.data.Dataset.from_tensor_slices((tf.range(batch), inputs)).map(
+        lambda index, each: (index, decode(*each)), num_parallel_calls=os.cpu_count(), deterministic=True
+    )
+    # An image that fails is left out, so that the numbers of those that are there tell which one it was.
+    done = images.ignore_errors().batch(batch)
+    nothing = tf.nest.map_structure(
+        lambda spec: tf.zeros([0, *spec.shape[1:]], spec.dtype), done.element_spec
+    )
+    indices, decoded = done.reduce(nothing, lambda _, only: only)
+    missing = tf.sets.difference(tf.range(batch)[None], indices[None]).values
+    first = tf.gather(tf.concat([names, [""]], axis=0), tf.concat([missing, [batch]], axis=0)[0])
+    tf.debugging.Assert(tf.size(missing) == 0, [tf.strings.join([_UNREADABLE, first])])
+    return tf.nest.map_structure(lambda values: tf.ensure_shape(values, [names.shape[0], *values.shape[1:]]), decoded)
+
+
+def unreadable_image(error):
+    """The one line that names the image if `error` came from one that cannot be decoded, else None.
+
+    Args:
+        error: exception raised while batches were read.
+    """
+    for line in str(error).splitlines():
+        if _UNREADABLE in line:
+            return line[line.index(_UNREADABLE) :].rstrip("]")
+    return None
