@@ -10,12 +10,11 @@ import itertools
 import numpy as np
 import tensorflow as tf
 
-from tf_directpred.data.colour import adjust_hue, jitter_slot, to_grey
+from tf_directpred.data.colour import BRIGHTNESS, CONTRAST, HUE, SATURATION, adjust_hue, jitter_slot, to_grey
 from tf_directpred.data.recipes import find_recipe
 from tf_directpred.data.resampling import blur_matrices, crop_matrices, transform
 
 _ATTEMPTS = {"torchvision": 10, "deepmind": 1}
-_BRIGHTNESS, _CONTRAST, _SATURATION, _HUE = range(1, 5)
 _NO_BLUR = 1e-3  # a standard deviation so small that the kernel is exactly the unit impulse
 
 
@@ -219,16 +218,16 @@ def apply_colour(planar, parameters, recipe):
     return images
 
 
-_ORDERS = tuple(itertools.permutations((_BRIGHTNESS, _CONTRAST, _SATURATION, _HUE)))
+_ORDERS = tuple(itertools.permutations((BRIGHTNESS, CONTRAST, SATURATION, HUE)))
 
 
 def _slots():
     """For each order: what precedes hue, padded to three with 0 (nothing), then what follows it."""
     rows = []
     for order in _ORDERS:
-        place = order.index(_HUE)
-        before, after = order[:place], order[place + 1 :]
-        rows.append(before + (0,) * (3 - len(before)) + after + (0,) * (3 - len(after)))
+        place = order.index(HUE)
+        parts = order[:place], order[place + 1 :]
+        rows.append([part + (0,) * (3 - len(part)) for part in parts])
     return np.array(rows, np.int32)
 
 
@@ -240,12 +239,18 @@ def _jitter(planar, parameters, recipe):
     """
     slots = tf.gather(tf.constant(_slots()), parameters["order"])
     factors = [parameters[name] for name in ("brightness", "contrast", "saturation")]
-    for slot in range(6):
-        chosen = [slots[:, slot] == kind for kind in (_BRIGHTNESS, _CONTRAST, _SATURATION)]
-        planar = jitter_slot(planar, chosen, factors, recipe.convention)
-        if slot == 2 and recipe.jitter[3]:
-            planar = adjust_hue(planar, parameters["hue"])
-    return planar
+
+    def fill(planar, kinds):
+        # A loop, because XLA would fuse slots written out and compute each pixel's past anew per channel.
+        def body(slot, planar):
+            return slot + 1, jitter_slot(planar, kinds[:, slot], factors, recipe.convention)
+
+        return tf.while_loop(lambda slot, _: slot < 3, body, (0, planar))[1]
+
+    planar = fill(planar, slots[:, 0])
+    if recipe.jitter[3]:
+        planar = adjust_hue(planar, parameters["hue"])
+    return fill(planar, slots[:, 1])
 
 
 def _per_image(values):

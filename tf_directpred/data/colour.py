@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+BRIGHTNESS, CONTRAST, SATURATION, HUE = range(1, 5)
 _LUMINANCE = (0.2989, 0.587, 0.114)
 
 
@@ -11,7 +12,7 @@ def to_grey(planar):
     return _LUMINANCE[0] * red + _LUMINANCE[1] * green + _LUMINANCE[2] * blue
 
 
-def jitter_slot(planar, chosen, factors, convention):
+def jitter_slot(planar, kinds, factors, convention):
     """Does to each image one of brightness, contrast and saturation, or nothing.
 
     All of torchvision's three are one blend, which is how a batch of mixed choices needs no branches:
@@ -26,11 +27,11 @@ def jitter_slot(planar, chosen, factors, convention):
 
     Args:
         planar: `(batch, 3, height, width)`.
-        chosen: three bool tensors `(batch,)`, at most one true per image.
+        kinds: int32 `(batch,)`: BRIGHTNESS, CONTRAST, SATURATION or 0, nothing.
         factors: three float tensors `(batch,)`: brightness, contrast, saturation.
         convention: "torchvision" or "deepmind".
     """
-    is_brightness, is_contrast, is_saturation = chosen
+    is_brightness, is_contrast, is_saturation = (kinds == kind for kind in (BRIGHTNESS, CONTRAST, SATURATION))
     brightness, contrast, saturation = factors
     scale = tf.where(is_contrast, contrast, 1.0)
     mean_share = 1.0 - scale
@@ -50,8 +51,9 @@ def jitter_slot(planar, chosen, factors, convention):
 
 
 def _scale_saturation(planar, factor):
-    value = tf.reduce_max(planar, axis=1, keepdims=True)
-    chroma = value - tf.reduce_min(planar, axis=1, keepdims=True)
+    red, green, blue = tf.split(planar, 3, axis=1)
+    value = tf.maximum(tf.maximum(red, green), blue)
+    chroma = value - tf.minimum(tf.minimum(red, green), blue)
     # S = chroma / value may not pass 1, so the factor may not pass value / chroma.
     factor = tf.minimum(_each(factor), value / tf.maximum(chroma, 1e-12))
     return value + factor * (planar - value)
