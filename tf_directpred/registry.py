@@ -33,6 +33,8 @@ def parse_spec(spec):
         raise ValueError(f"A spec must read {form}, with every argument named. Received: {spec!r}")
     kwargs = {}
     for keyword in node.keywords:
+        if keyword.arg in kwargs:
+            raise ValueError(f"A spec may set {keyword.arg} only once. Received: {spec!r}")
         try:
             kwargs[keyword.arg] = ast.literal_eval(keyword.value)
         except ValueError:
