@@ -23,9 +23,8 @@ class _Momentum(keras.optimizers.Optimizer):
             raise ValueError(f"momentum must lie in [0, 1). Received: momentum={momentum}")
         if not weight_decay >= 0:
             raise ValueError(f"weight_decay must not be negative. Received: weight_decay={weight_decay}")
-        kwargs.pop("weight_decay", None)
-        super().__init__(learning_rate=learning_rate, **kwargs)
-        self.momentum, self.l2, self.exclude_1d = momentum, weight_decay, exclude_1d
+        super().__init__(learning_rate=learning_rate, weight_decay=weight_decay, **kwargs)
+        self.momentum, self.exclude_1d = momentum, exclude_1d
 
     def build(self, variables):
         if self.built:
@@ -48,8 +47,7 @@ class _Momentum(keras.optimizers.Optimizer):
         """The decay is part of `direction`; Keras's decoupled one must not come on top."""
 
     def get_config(self):
-        config = super().get_config()
-        return {**config, "momentum": self.momentum, "weight_decay": self.l2, "exclude_1d": self.exclude_1d}
+        return {**super().get_config(), "momentum": self.momentum, "exclude_1d": self.exclude_1d}
 
 
 @OPTIMIZERS.register("sgd")
@@ -74,7 +72,7 @@ class SGD(_Momentum):
         super().__init__(learning_rate, momentum, weight_decay, exclude_1d, **kwargs)
 
     def direction(self, g, w):
-        return g if self.excluded(w) else g + self.l2 * w
+        return g if self.excluded(w) else g + self.weight_decay * w
 
 
 @OPTIMIZERS.register("lars")
@@ -110,7 +108,7 @@ class LARS(_Momentum):
     def direction(self, g, w):
         if self.excluded(w):
             return g
-        u = g + self.l2 * w
+        u = g + self.weight_decay * w
         w_norm, u_norm = tf.norm(w), tf.norm(u)
         both = tf.logical_and(w_norm > 0, u_norm > 0)
         return tf.where(both, self.trust_coefficient * tf.math.divide_no_nan(w_norm, u_norm), 1) * u
@@ -132,7 +130,12 @@ def learning_rate_schedule(kind, peak, total_steps, warmup_steps=0):
 
     Returns:
         A float where nothing varies, else a `keras.optimizers.schedules.LearningRateSchedule`.
+
+    Raises:
+        ValueError: unknown `kind`.
     """
+    if kind not in ("constant", "cosine"):
+        raise ValueError(f"kind must be one of constant, cosine. Received: kind={kind!r}")
     if kind == "cosine":
         if not warmup_steps:
             return keras.optimizers.schedules.CosineDecay(peak, total_steps)
@@ -144,7 +147,7 @@ def learning_rate_schedule(kind, peak, total_steps, warmup_steps=0):
 
 
 @keras.saving.register_keras_serializable("tf_directpred")
-class CosineMomentum:
+class CosineMomentum(keras.optimizers.schedules.LearningRateSchedule):
     """The target momentum, rising from its base to 1.
 
         tau_k = 1 - (1 - base) (cos(pi k / total_steps) + 1) / 2
