@@ -1,6 +1,7 @@
 """One frozen dataclass <-> flat absl flags <-> a flagfile."""
 
 import dataclasses
+import math
 import typing
 
 from absl import flags
@@ -13,8 +14,8 @@ def _flag(default, help, choices=None, valid=None):
     return dataclasses.field(default=default, metadata={"help": help, "choices": choices, "valid": valid})
 
 
-_POSITIVE = (lambda x: x > 0, "positive")
-_NOT_NEGATIVE = (lambda x: x >= 0, "0 or more")
+_POSITIVE = (lambda x: 0 < x < math.inf, "positive and finite")
+_NOT_NEGATIVE = (lambda x: 0 <= x < math.inf, "0 or more, and finite")
 _UNIT = (lambda x: 0 <= x <= 1, "in [0, 1]")
 
 
