@@ -1,6 +1,5 @@
 """Whole training steps against the DirectPred authors' own trainer: weights after each of twelve steps."""
 
-import os
 import pathlib
 
 import keras
@@ -48,13 +47,6 @@ def parameters(mode, branch, step):
 
 def trained(variables):
     return [v for v in variables if "moving" not in v.path]
-
-
-@pytest.fixture
-def float64():
-    keras.config.set_floatx("float64")
-    yield
-    keras.config.set_floatx("float32")
 
 
 @pytest.mark.parametrize("mode", PREDICTOR_SPECS)
