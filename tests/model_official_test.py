@@ -75,3 +75,27 @@ def test_twelve_steps_equal_the_authors(mode, float64):
         for branch in parts:
             for variable, value in zip(weights_of(branch), parameters(mode, branch, step + 1), strict=True):
                 np.testing.assert_allclose(variable, value, atol=1e-8, err_msg=f"{branch} {variable.path} {step}")
+
+
+LINEAR_SPECS = {"sgd": "linear", "symmetric": "linear(symmetric=True)", "directpred": "directpred(rho=0.3, epsilon=0.01)"}
+
+
+@pytest.mark.parametrize("mode", LINEAR_SPECS)
+def test_three_hundred_steps_of_linear_networks(mode, float64):
+    x1, x2 = OFFICIAL["linear_official/x1"], OFFICIAL["linear_official/x2"]
+    runs = {name: OFFICIAL[f"linear_official/{mode}/{name}"] for name in ("W", "Wa", "Wp", "loss")}
+    x = keras.Input((6,))
+    encoder = keras.Model(x, keras.layers.Dense(4, use_bias=False)(x))
+    predictor = PREDICTORS.create(LINEAR_SPECS[mode])
+    model = NonContrastive(encoder, None, predictor, target_momentum=0.99, loss="euclidean")
+    model.compile(optimizer=SGD(0.02, momentum=0.0, weight_decay=0.01))
+    for variable, name in ((model.online.weights[0], "W"), (model.target.weights[0], "Wa"), (predictor.kernel, "Wp")):
+        variable.assign(runs[name][0].T)
+    views = tf.data.Dataset.from_tensors({"view1": x1, "view2": x2}).repeat()
+    for part in range(1, 16):  # weights were kept every 20 steps
+        losses = []
+        record = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: losses.append(logs["loss"]))
+        model.fit(views, epochs=20, steps_per_epoch=1, verbose=0, callbacks=[record])
+        np.testing.assert_allclose(losses, runs["loss"][20 * (part - 1) : 20 * part], atol=1e-9)
+        for variable, name in ((model.online.weights[0], "W"), (model.target.weights[0], "Wa"), (predictor.kernel, "Wp")):
+            np.testing.assert_allclose(variable, runs[name][part].T, atol=1e-8)
