@@ -58,7 +58,8 @@ class NonContrastive(keras.Model):
             self.predictor.build(self.online.output_shape)
         self.target = None
         if target:
-            self.target = keras.models.clone_model(self.online)
+            # Each network by itself: a clone of the nested `online` would need every layer class registered.
+            self.target = _chain(*(network and keras.models.clone_model(network) for network in (encoder, projector)))
             if target_init == "copy":
                 self.target.set_weights(self.online.get_weights())
             # Parameters only: each network's batch norm keeps its own running statistics.
@@ -137,6 +138,10 @@ class NonContrastive(keras.Model):
         super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
         self.optimizer.build(self.trainable_variables)
 
+    def compile_from_config(self, config):
+        # Keras leaves a loaded model uncompiled where `compile` is overridden.
+        self.compile(**keras.saving.deserialize_keras_object(config))
+
     @property
     def metrics(self):
         return [self.loss_metric]
@@ -165,7 +170,10 @@ class NonContrastive(keras.Model):
         if not isinstance(batch, dict) or not {"view1", "view2"} <= set(batch):
             received = sorted(batch) if isinstance(batch, dict) else type(batch).__name__
             raise ValueError(f"A batch must be a dict with view1 and view2. Received: {received}")
-        return [tf.debugging.check_numerics(tf.convert_to_tensor(batch[k]), f"{k} is not finite") for k in ("view1", "view2")]
+        views = {k: tf.convert_to_tensor(batch[k]) for k in ("view1", "view2")}
+        finite = [tf.debugging.check_numerics(x, f"{k} is not finite") for k, x in views.items() if x.dtype.is_floating]
+        with tf.control_dependencies(finite):  # nothing moves, not even batch norm, before both are known to be
+            return [tf.identity(x) for x in views.values()]
 
     def _checked(self, loss):
         """Stops training at a loss that is not finite, before any weight has moved."""
@@ -179,7 +187,8 @@ class NonContrastive(keras.Model):
     def _apply(self, gradients, weights):
         """Applies gradients; whether the optimizer really stepped (a loss scaler skips overflows)."""
         before = tf.identity(tf.convert_to_tensor(self.optimizer.iterations))
-        self.optimizer.apply_gradients(zip(gradients, weights))
+        with tf.control_dependencies(gradients):  # else the count of steps moves although the loss was refused
+            self.optimizer.apply_gradients(zip(gradients, weights))
         return tf.not_equal(tf.convert_to_tensor(self.optimizer.iterations), before)
 
     def _update_predictor(self, online, target, stepped):
@@ -217,8 +226,8 @@ class NonContrastive(keras.Model):
 def _chain(encoder, projector):
     """encoder -> projector as one model, which shares their layers."""
     for name, network in (("encoder", encoder), ("projector", projector)):
-        if network is not None and not network.built:
-            raise ValueError(f"{name} must be built (give it a keras.Input). Received: an unbuilt {type(network).__name__}")
+        if network is not None and not getattr(network, "inputs", None):
+            raise ValueError(f"{name} must be a functional or Sequential model with a keras.Input. Received: {type(network).__name__}")
     images = keras.Input(encoder.input_shape[1:], name="images")
     y = encoder(images)
     if len(y.shape) != 2:
