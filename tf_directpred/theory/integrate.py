@@ -8,7 +8,7 @@ from tf_directpred.theory.equilibria import critical_decay, mode_fixed_points, p
 from tf_directpred.theory.parameters import require
 
 
-def trajectory(field, y0, times, params, rtol=1e-10, atol=1e-13, method="DOP853"):
+def trajectory(field, y0, times, params, *, rtol=1e-10, atol=1e-13, method="DOP853"):
     """Integrates a field from time 0.
 
     Args:
@@ -39,6 +39,42 @@ def trajectory(field, y0, times, params, rtol=1e-10, atol=1e-13, method="DOP853"
     if not solution.success:
         raise RuntimeError(f"{field.__name__} could not be integrated: {solution.message}")
     return solution.y.T.reshape(len(times), *y0.shape)
+
+
+def outcomes(field, starts, horizon, params, remaining):
+    """Where many starts end, at a tolerance for outcomes rather than digits.
+
+    Args:
+        field: `f(t, y, params) -> dy/dt`; starts: `(N, m)`; horizon: time to stop at; params: the field's.
+        remaining: `f(y, params) -> float`, which falls through 0 when the outcome is settled.
+
+    Returns:
+        `(N, m)`.
+
+    Raises:
+        RuntimeError: the integrator gave up.
+    """
+
+    def settled(t, y):
+        return remaining(y, params)
+
+    # Past that point LSODA would resolve rounding at the flow's slow end, in millions of steps.
+    settled.terminal = True
+    ends = []
+    for y0 in starts:
+        path = solve_ivp(
+            lambda t, y: field(t, y, params),
+            (0.0, horizon),
+            y0,
+            method="LSODA",
+            events=settled,
+            rtol=1e-6,
+            atol=1e-8,
+        )
+        if not path.success:
+            raise RuntimeError(f"{field.__name__} could not be integrated: {path.message}")
+        ends.append(path.y[:, -1])
+    return np.array(ends)
 
 
 def euler(rates, y0, step, steps, params):
@@ -106,8 +142,13 @@ def _stable_manifold(p, p_minus, params):
 
         stop = p[order[-1]]
         path = solve_ivp(
-            d_log_s, (start, stop), [np.log(saddle[1]) + slope * (start - p_minus)],
-            method="LSODA", rtol=1e-10, atol=1e-12, dense_output=True,
+            d_log_s,
+            (start, stop),
+            [np.log(saddle[1]) + slope * (start - p_minus)],
+            method="LSODA",
+            rtol=1e-10,
+            atol=1e-12,
+            dense_output=True,
         )
         if not path.success:
             raise RuntimeError(f"the separatrix could not be followed: {path.message}")

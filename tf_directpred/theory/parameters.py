@@ -118,7 +118,9 @@ class LinearNetwork:
             require(holds, name, "be positive semi-definite", f"matrix with eigenvalue {lowest:.3g}")
             object.__setattr__(self, name, matrix)
         fits = self.X.shape == self.X_prime.shape
-        require(fits, "X_prime", f"have the shape of X, {self.X.shape}", f"array of shape {self.X_prime.shape}")
+        require(
+            fits, "X_prime", f"have the shape of X, {self.X.shape}", f"array of shape {self.X_prime.shape}"
+        )
         require_nonnegative("eta", self.eta)
         require_positive("alpha_p", self.alpha_p)
         require_nonnegative("beta", self.beta)

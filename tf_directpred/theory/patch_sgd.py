@@ -72,20 +72,23 @@ def gradients(W, E, views):
     Returns:
         `(dL/dW, dL/dE)`, shapes of W and E.
     """
-    # One tall product: numpy would take a stack of small ones row by row.
-    overlaps = (views.reshape(-1, W.shape[1]) @ W.T.astype(views.dtype)).reshape(*views.shape[:3], 2)
-    f, G = (overlaps**3).sum(axis=2, dtype=float)
+    # Tall products: numpy would take a stack of small ones row by row.
+    patches = views.reshape(2, -1, W.shape[1])
+    overlaps = (patches @ W.T.astype(views.dtype)).reshape(*views.shape[:3], 2)
+    f, G = (overlaps * overlaps**2).sum(axis=2, dtype=float)
     F = f + E * f[:, ::-1]
     prediction, target = _standardise(F), _standardise(G)
     agreement = (prediction * target).mean(axis=0)
     dF = (prediction * agreement - target) / (F.std(axis=0) * len(F))
     df = dF + (E * dF)[:, ::-1]
-    patch = df[:, None].astype(views.dtype) * 3 * overlaps[0] ** 2
-    dW = np.tensordot(patch, views[0], axes=((0, 1), (0, 1)))
+    slope = df[:, None].astype(views.dtype) * 3 * overlaps[0] ** 2
+    dW = slope.reshape(-1, 2).T @ patches[0]
     return dW.astype(float), (dF * f[:, ::-1]).sum(axis=0)
 
 
-def train(y0, horizon, params, dimension=16, batch_size=1024, learning_rate=0.02, seed=0, reports=100, progress=None):
+def train(
+    y0, horizon, params, dimension=16, batch_size=1024, learning_rate=0.02, seed=0, reports=100, progress=None
+):
     """Trains neurons and head by SGD on fresh batches.
 
         W <- W - learning_rate dL/dW,  E <- E - head_rate learning_rate dL/dE

@@ -23,10 +23,10 @@ def _feature_moments(params):
 def _statistics(y, params):
     """Moments of both neurons' outputs, as lists of two.
 
-        u_jl = a_jl^3 + E_jk a_kl^3,  Y = 9 r1 r2 c + 6 c^3,  q = noise_patches sigma^6
-        N_j = E[F_j G_j] = C sum_l M_l u_jl a_jl^3
-        S_j = E[F_j^2]   = C sum_l M_l u_jl^2 + q (15 r_j^3 + 15 E_jk^2 r_k^3 + 2 E_jk Y)
-        T_j = E[G_j^2]   = C sum_l M_l a_jl^6 + 15 q r_j^3
+    u_jl = a_jl^3 + E_jk a_kl^3,  Y = 9 r1 r2 c + 6 c^3,  q = noise_patches sigma^6
+    N_j = E[F_j G_j] = C sum_l M_l u_jl a_jl^3
+    S_j = E[F_j^2]   = C sum_l M_l u_jl^2 + q (15 r_j^3 + 15 E_jk^2 r_k^3 + 2 E_jk Y)
+    T_j = E[G_j^2]   = C sum_l M_l a_jl^6 + 15 q r_j^3
     """
     a11, a12, a21, a22, r1, r2, c, E12, E21 = y
     M, C = _feature_moments(params)
@@ -201,13 +201,30 @@ def random_starts(count, dimension, seed):
     return np.concatenate([a.reshape(count, 4), r, c[:, None], np.zeros((count, 2))], axis=1)
 
 
-def learns_both_features(y, cosine=0.8):
-    """Whether each feature has a neuron of its own: `max_j |cos(w_j, v_l)| > cosine` for both l.
+def learns_both_features(y, params):
+    """Whether each feature fills most of some neuron's output.
+
+        max_j C M_l a_jl^6 / T_j > 1/2  for l = 1, 2
 
     Args:
-        y: `(..., 9)`; cosine: above 1/sqrt(2), so that no neuron can hold both.
+        y: `(..., 9)`; params: `PatchModel`.
 
     Returns:
-        `(...)` of booleans.
+        `(...)` of booleans; True takes both neurons, as a share above 1/2 leaves no room for another.
     """
-    return (cosines(y).max(axis=-2) > cosine).all(axis=-1)
+    a, *_, T, _, _ = _statistics(np.moveaxis(y, -1, 0), params)
+    M, C = _feature_moments(params)
+    shares = np.array([[C * M[l] * a[j][l] ** 6 / T[j] for l in (0, 1)] for j in (0, 1)])
+    return (shares.max(axis=0) > 0.5).all(axis=0)
+
+
+def loss_above_settled(y, params):
+    """`L - 1e-3`, which is below 0 once prediction and target agree and the outcome no longer changes.
+
+    Args:
+        y: `(9,)`; params: `PatchModel`.
+
+    Returns:
+        A float.
+    """
+    return float(2 - output_agreement(y, params).sum() - 1e-3)

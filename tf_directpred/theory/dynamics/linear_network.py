@@ -133,7 +133,9 @@ def no_stop_gradient_flow(t, y, params):
     W_p, W = _blocks(y, params, predictor=True, target=False)
     identity = np.eye(len(W_p))
     distance = W_p - identity
-    dW = -(W_p.T @ W_p + identity) @ W @ params.X_prime - distance.T @ distance @ W @ params.X - params.eta * W
+    dW = (
+        -(W_p.T @ W_p + identity) @ W @ params.X_prime - distance.T @ distance @ W @ params.X - params.eta * W
+    )
     return np.hstack([lemma1(W_p, W, W, params)[0], dW])
 
 
