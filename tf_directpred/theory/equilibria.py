@@ -70,8 +70,8 @@ def parabola_fixed_points(params):
 
         p_-+ = (tau -+ sqrt(tau^2 - 4 eta (1 + sigma2))) / (2 (1 + sigma2))
 
-    Between 0 and `critical_decay`, 0 and p_+ are stable and p_- bounds the basin of collapse; at it the double
-    root is half-stable, and without weight decay p_- = 0 is.
+    Between 0 and `critical_decay`, 0 and p_+ are stable and p_- bounds the basin of collapse; at it the
+    double root is half-stable, and without weight decay p_- = 0 is.
 
     Args:
         params: `IsotropicModel`.
@@ -129,8 +129,8 @@ def mode_fixed_points(params):
 
         (0, 0),  (p_-, p_-^2 / alpha_p),  (p_+, p_+^2 / alpha_p)
 
-    Their Jacobian eigenvalues are {-eta, -2 eta} and {+-p_-+ sqrt(tau^2 - 4 eta (1 + sigma2)), -2 eta}: a stable
-    node, a saddle (the paper calls it unstable) and a stable node.
+    Their Jacobian eigenvalues are {-eta, -2 eta} at the origin, {p_- D, -2 eta} and {-p_+ D, -2 eta} with
+    D = sqrt(tau^2 - 4 eta (1 + sigma2)): a stable node, a saddle (the paper calls it unstable), a stable node.
 
     Args:
         params: `IsotropicModel` with eta > 0; without decay the fixed points are the lines s = 0 and

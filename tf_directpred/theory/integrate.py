@@ -69,7 +69,7 @@ def outcomes(field, starts, horizon, params, remaining):
             method="LSODA",
             events=settled,
             rtol=1e-6,
-            atol=1e-8,
+            atol=1e-7,
         )
         if not path.success:
             raise RuntimeError(f"{field.__name__} could not be integrated: {path.message}")

@@ -1,7 +1,7 @@
 """Patch-level training of the two-neuron model: fresh samples, batch normalisation, plain SGD.
 
-Batch normalisation makes the loss blind to the neurons' scale, so gradient noise only inflates them and with it
-stops learning: keep learning_rate / batch_size small.
+Batch normalisation makes the loss blind to the neurons' scale, so gradient noise only inflates them and with
+it stops learning: keep learning_rate / batch_size small.
 """
 
 import numpy as np

@@ -201,30 +201,28 @@ def random_starts(count, dimension, seed):
     return np.concatenate([a.reshape(count, 4), r, c[:, None], np.zeros((count, 2))], axis=1)
 
 
-def learns_both_features(y, params):
-    """Whether each feature fills most of some neuron's output.
-
-        max_j C M_l a_jl^6 / T_j > 1/2  for l = 1, 2
+def learns_both_features(y, cosine=0.8):
+    """Whether each feature has a neuron of its own: `max_j |cos(w_j, v_l)| > cosine` for both l.
 
     Args:
-        y: `(..., 9)`; params: `PatchModel`.
+        y: `(..., 9)`; cosine: above 1/sqrt(2), so that no neuron can hold both.
 
     Returns:
-        `(...)` of booleans; True takes both neurons, as a share above 1/2 leaves no room for another.
+        `(...)` of booleans.
     """
-    a, *_, T, _, _ = _statistics(np.moveaxis(y, -1, 0), params)
-    M, C = _feature_moments(params)
-    shares = np.array([[C * M[l] * a[j][l] ** 6 / T[j] for l in (0, 1)] for j in (0, 1)])
-    return (shares.max(axis=0) > 0.5).all(axis=0)
+    return (cosines(y).max(axis=-2) > cosine).all(axis=-1)
 
 
-def loss_above_settled(y, params):
-    """`L - 1e-3`, which is below 0 once prediction and target agree and the outcome no longer changes.
+def distance_to_settled(y, params, cosine=0.8):
+    """Above 0 until both features are learned and the loss is below 1e-3, from where the outcome is kept.
+
+    Two neurons on one feature may also bring the loss down, but a slow head may part them much later.
 
     Args:
-        y: `(9,)`; params: `PatchModel`.
+        y: `(9,)`; params: `PatchModel`; cosine: as in `learns_both_features`.
 
     Returns:
         A float.
     """
-    return float(2 - output_agreement(y, params).sum() - 1e-3)
+    loss = 2 - output_agreement(y, params).sum()
+    return float(max(loss - 1e-3, cosine - cosines(y).max(axis=0).min()))

@@ -48,9 +48,9 @@ def count_learned(strength, rates, starts, seed=0, dimension=64, horizon=1e7):
     for rate in rates:
         params = PatchModel(strength=strength, head_rate=rate)
         ends = outcomes(
-            prediction_head.population_flow, states, horizon, params, prediction_head.loss_above_settled
+            prediction_head.population_flow, states, horizon, params, prediction_head.distance_to_settled
         )
-        counts.append(int(prediction_head.learns_both_features(ends, params).sum()))
+        counts.append(int(prediction_head.learns_both_features(ends).sum()))
     return np.array(counts)
 
 

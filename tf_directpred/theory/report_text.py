@@ -33,10 +33,10 @@ sub, sup {{ line-height: 0; }}
 <body>
 <h1>Why non-contrastive learning does not collapse</h1>
 <p>Online weights <i>W</i>, predictor <i>W<sub>p</sub></i>, target <i>W<sub>a</sub></i>, correlation
-<i>F</i> = <i>WXW</i><sup>⊤</sup> with eigenvalues <i>s</i>, eigenvalues <i>p</i> of <i>W<sub>p</sub></i>; weight decay
-η, predictor rate α<sub><i>p</i></sub>, EMA rate β, augmentation variance σ², target ratio τ.
-{{<i>A</i>,<i>B</i>}} = <i>AB</i> + <i>BA</i>, [<i>A</i>,<i>B</i>] = <i>AB</i> − <i>BA</i>. Lines are integrated
-numerically from the equation beside them.</p>
+<i>F</i> = <i>WXW</i><sup>⊤</sup> with eigenvalues <i>s</i>, eigenvalues <i>p</i> of <i>W<sub>p</sub></i>; weight
+decay η, predictor rate α<sub><i>p</i></sub>, EMA rate β, augmentation variance σ², target ratio τ.
+{{<i>A</i>,<i>B</i>}} = <i>AB</i> + <i>BA</i>, [<i>A</i>,<i>B</i>] = <i>AB</i> − <i>BA</i>. Lines are
+integrated numerically from the equation beside them.</p>
 {sections}
 </body>
 </html>
@@ -199,8 +199,8 @@ _HEAD = (
         "random_starts",
         "Which head rates learn both features",
         "<small>Wen &amp; Li</small><i>w<sub>j</sub></i> ~ N(0, <i>I</i>/<i>d</i>), &nbsp; "
-        "max<sub><i>j</i></sub> |cos(<i>w<sub>j</sub></i>, <i>v<sub>l</sub></i>)| &gt; 0.8 for <i>l</i> = 1, "
-        "2",
+        "max<sub><i>j</i></sub> |cos(<i>w<sub>j</sub></i>, <i>v<sub>l</sub></i>)| &gt; 0.8 for "
+        "<i>l</i> = 1, 2",
         "From random neurons a frozen head learns both features in a minority of starts (thin lines). A "
         "trainable head with the right rate learns both in most of them; much faster ones lose some again.",
     ),

@@ -1,7 +1,7 @@
 """Lemma 1 and Theorems 1 and 2: the exact flow of a linear network, with and without its crutches.
 
-A state is one matrix of blocks side by side: `[W_p | W | W_a]` of shape (n2, n2 + 2 n1) for BYOL, and only the
-blocks that move for the others.
+A state is one matrix of blocks side by side: `[W_p | W | W_a]` of shape (n2, n2 + 2 n1) for BYOL, and only
+the blocks that move for the others.
 """
 
 import numpy as np
@@ -74,7 +74,7 @@ def lemma1(W_p, W, W_a, params):
 
 
 def _blocks(y, params, *, predictor, target):
-    """The blocks of a state, of which the first is W_p if there is a `predictor`, the last W_a if a `target`."""
+    """The blocks of a state: W_p if there is a `predictor`, W, and W_a if there is a `target`."""
     n1, n2 = len(params.X), len(y)
     widths = [n2] * predictor + [n1] * (1 + target)
     fits = y.ndim == 2 and y.shape[1] == sum(widths)

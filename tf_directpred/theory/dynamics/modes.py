@@ -1,7 +1,7 @@
 """The decoupled dynamics of one aligned mode: p of W_p, s of F, tau of the target.
 
-A state is `[p, s]` or `[p, s, tau]`, shape (2, ...) or (3, ...): one column a mode. On the parabola s = p^2/alpha_p
-it is p alone.
+A state is `[p, s]` or `[p, s, tau]`, shape (2, ...) or (3, ...): one column a mode. On the parabola
+s = p^2 / alpha_p it is p alone.
 """
 
 import numpy as np

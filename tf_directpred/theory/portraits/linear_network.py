@@ -80,7 +80,7 @@ def _encoder_norms(times, params):
 
 @styled
 def collapse():
-    """||W(t)|| with and without predictor, stop-gradient and EMA, for two weight decays; a noise-free subspace.
+    """||W(t)|| with and without predictor, stop-gradient and EMA; a noise-free subspace survives.
 
     Returns:
         A matplotlib Figure.

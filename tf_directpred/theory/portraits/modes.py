@@ -1,4 +1,4 @@
-"""Figures of one decoupled mode: bifurcation, moving-average target, hyper-parameters, condition of alignment."""
+"""Figures of one decoupled mode: bifurcation, moving-average target, hyper-parameters, alignment."""
 
 import dataclasses
 

@@ -113,8 +113,7 @@ def head_training(times, trained, params):
     figure, (axes,) = panels(1, 4, width=4.7, height=4.8)
     dots = {"linestyle": "", "marker": "o", "markersize": 4, "fillstyle": "none"}
     for j, axis in enumerate(axes[:2]):
-        for l, (color, dash) in enumerate(_LOOKS[j]):
-            # Faint features of both neurons share a look: the panel says whose cosine it is.
+        for l, dash in enumerate(DASHES[:2]):
             axis.plot(
                 fine, head.cosines(flow)[:, j, l], color=CYCLE[l], linestyle=dash, label=rf"flow, $v_{l + 1}$"
             )

@@ -1,4 +1,4 @@
-"""One look for every figure: colours for the colour-blind, type that survives half size, legends beside the data."""
+"""One look for every figure: colours for the colour-blind, type that survives half size."""
 
 import functools
 
@@ -39,7 +39,7 @@ def styled(draw):
 
 
 def panels(rows, columns, width=5.2, height=4.2, **subplots):
-    """A figure of `rows` x `columns` panels of `width` x `height` inches, and its axes, always `(rows, columns)`."""
+    """A figure of panels of `width` x `height` inches each, and its axes, always `(rows, columns)`."""
     figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)
     return figure, figure.subplots(rows, columns, squeeze=False, **subplots)
