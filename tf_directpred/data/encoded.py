@@ -5,7 +5,7 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from tf_directpred.data.augmentation import crop_boxes
+from tf_directpred.data.augmentation import crop_boxes, sample_parameters
 from tf_directpred.data.source import Split, choose_examples, on_host, shuffled_indices
 
 _EVALUATION_MARGIN = 8 / 7  # shorter side : evaluation size, as 256 : 224
@@ -64,14 +64,14 @@ def evaluation_images(items, read, side):
     return items.map(lambda names, labels: (decode_each(decode, names, names), labels)).prefetch(2)
 
 
-def crop_views(items, read, recipes, parameters, size):
+def crop_views(items, read, recipes, seeds, size):
     """Crops of both views of each image, of which only the crop window is decoded where it is a JPEG.
 
     Args:
         items: string, `(batch,)`, that `read` turns into encoded images.
         read: function of one string.
         recipes: `Recipe` of each view.
-        parameters: of `sample_parameters`, for each view.
+        seeds: of each view, as `augment` takes it.
         size: `(height, width)` of the views.
 
     Returns:
@@ -97,7 +97,9 @@ def crop_views(items, read, recipes, parameters, size):
 
         return tuple(tf.cond(tf.io.is_jpeg(encoded), from_jpeg, from_other))
 
-    return decode_each(decode, items, (items, *(p["crop"] for p in parameters)))
+    batch = items.shape[0]
+    draws = [sample_parameters(recipe, seed, batch)["crop"] for recipe, seed in zip(recipes, seeds)]
+    return decode_each(decode, items, (items, *draws))
 
 
 def resize(image, size):

@@ -41,7 +41,7 @@ def folder(path=None, size=None, seed=0, data_dir=None):
     splits, test_split = {}, None
     if classes:
         paths, labels = _labelled(train, classes, path)
-        test = next((files for files in tests if _classes(files)), None)
+        test = next((files for files in tests if files and all(label for _, label in files)), None)
         if test is None:
             held = _hold_out(labels, seed)
             splits["test"] = EncodedSplit(paths[held], labels[held], size)

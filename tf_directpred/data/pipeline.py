@@ -1,5 +1,7 @@
 """Two augmented views of every image, as an infinite stream of batches."""
 
+import functools
+
 import tensorflow as tf
 
 from tf_directpred.data.augmentation import apply_colour, augment, sample_parameters, to_planar, view_size
@@ -30,11 +32,17 @@ def view_batches(source, recipe, batch_size, seed, start=0, split=None, other_re
     recipes = recipe, find_recipe(other_recipe or recipe.other_view or recipe)
     split = source.splits[split or source.pretrain_split]
     batches = split.training_batches(batch_size, seed, start)
-    if batches.element_spec[1].dtype == tf.string:
-        make = _views_of_encoded(split.read, recipes, source.image_shape, batch_size, seed)
-    else:
-        make = _views_of_images(recipes, seed)
-    batches = batches.map(make, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    size = view_size(recipe, source.image_shape)
+    finish = _compiled_views(recipes, size)
+
+    def views(t, examples):
+        seeds = [(seed, 2 * t + view) for view in range(2)]
+        if examples.dtype != tf.string:
+            return finish(examples, seeds)
+        items = tf.ensure_shape(examples, (batch_size,))
+        return finish(crop_views(items, split.read, recipes, seeds, size), seeds)
+
+    batches = batches.map(views, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return batches.prefetch(tf.data.AUTOTUNE)
 
 
@@ -54,33 +62,25 @@ def steps_per_epoch(source, batch_size, split=None):
     return size // batch_size
 
 
-def _view_seeds(seed, t):
-    """A seed for each view of step t; no two steps or views share one."""
-    return [(seed, 2 * t + view) for view in range(2)]
+@functools.cache
+def _compiled_views(recipes, size):
+    """Function of a batch and of a seed for each view that makes the views.
 
-
-def _views_of_images(recipes, seed):
-    # XLA fuses what the graph would do in dozens of passes over the batch.
-    @tf.function(jit_compile=True)
-    def views(images, seeds):
-        return {f"view{n + 1}": augment(images, recipe, seeds[n]) for n, recipe in enumerate(recipes)}
-
-    return lambda t, images: views(images, _view_seeds(seed, t))
-
-
-def _views_of_encoded(read, recipes, image_shape, batch_size, seed):
-    size = view_size(recipes[0], image_shape)
+    The batch is one of images, uint8 `(batch, height, width, 3)`, or a pair of batches of crops, one for
+    each view. XLA fuses what the graph would do in dozens of passes over the batch.
+    """
 
     @tf.function(jit_compile=True)
-    def finish(crops, parameters):
-        return {
-            f"view{n + 1}": apply_colour(to_planar(crops[n], parameters[n]["flip"]), parameters[n], recipe)
-            for n, recipe in enumerate(recipes)
-        }
-
-    def views(t, items):
-        items = tf.ensure_shape(items, (batch_size,))
-        parameters = [sample_parameters(r, s, batch_size) for r, s in zip(recipes, _view_seeds(seed, t))]
-        return finish(crop_views(items, read, recipes, parameters, size), parameters)
+    def views(batch, seeds):
+        made = {}
+        for number, recipe in enumerate(recipes):
+            if isinstance(batch, tuple):
+                parameters = sample_parameters(recipe, seeds[number], batch[number].shape[0])
+                planar = to_planar(batch[number], parameters["flip"])
+                view = apply_colour(planar, parameters, recipe)
+            else:
+                view = augment(batch, recipe, seeds[number], size)
+            made[f"view{number + 1}"] = view
+        return made
 
     return views

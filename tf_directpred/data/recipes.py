@@ -92,4 +92,5 @@ def find_recipe(recipe):
     unknown = sorted(set(changes) - set(fields))
     if unknown:
         raise ValueError(f"A recipe has no field {', '.join(unknown)}. Allowed: {', '.join(fields)}")
+    changes = {key: tuple(value) if isinstance(value, list) else value for key, value in changes.items()}
     return dataclasses.replace(RECIPES[name], **changes)

@@ -13,7 +13,7 @@ from tf_directpred.data.source import SOURCES, ArraySplit, Source
 
 _IN_MEMORY = 4 * 2**30  # bytes of decoded images that a split may hold in memory
 _PRETRAIN = {"stl10": "train+unlabelled"}
-_TEST = {"imagenet2012": "validation"}  # its test split has no labels
+_TEST = {"stl10": "test", "imagenet2012": "validation"}  # ImageNet's test split has no labels
 _RECIPES = {32: "directpred_cifar", 96: "directpred_stl"}
 
 
@@ -41,8 +41,7 @@ def tfds(name, size=None, pretrain=None, train="train", test=None, data_dir=None
     builder = _prepared(name, data_dir)
     image_key, label_key = _feature_keys(builder)
     if test is None:
-        known = [split for split in ("test", "validation") if split in builder.info.splits]
-        test = _TEST.get(name) or (known[0] if known or not builder.info.splits else None)
+        test = _TEST.get(name) or next((s for s in ("test", "validation") if s in builder.info.splits), None)
         if test is None:
             train, test = f"{train}[:80%]", f"{train}[80%:]"
     pretrain = pretrain or _PRETRAIN.get(name, train)
