@@ -130,7 +130,7 @@ def mode_fixed_points(params):
         (0, 0),  (p_-, p_-^2 / alpha_p),  (p_+, p_+^2 / alpha_p)
 
     Their Jacobian eigenvalues are {-eta, -2 eta} at the origin, {p_- D, -2 eta} and {-p_+ D, -2 eta} with
-    D = sqrt(tau^2 - 4 eta (1 + sigma2)): a stable node, a saddle (the paper calls it unstable), a stable node.
+    D = sqrt(tau^2 - 4 eta (1 + sigma2)): a stable node, a saddle (unstable in the paper), a stable node.
 
     Args:
         params: `IsotropicModel` with eta > 0; without decay the fixed points are the lines s = 0 and

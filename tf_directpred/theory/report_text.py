@@ -33,8 +33,8 @@ sub, sup {{ line-height: 0; }}
 <body>
 <h1>Why non-contrastive learning does not collapse</h1>
 <p>Online weights <i>W</i>, predictor <i>W<sub>p</sub></i>, target <i>W<sub>a</sub></i>, correlation
-<i>F</i> = <i>WXW</i><sup>⊤</sup> with eigenvalues <i>s</i>, eigenvalues <i>p</i> of <i>W<sub>p</sub></i>; weight
-decay η, predictor rate α<sub><i>p</i></sub>, EMA rate β, augmentation variance σ², target ratio τ.
+<i>F</i> = <i>WXW</i><sup>⊤</sup> with eigenvalues <i>s</i>, eigenvalues <i>p</i> of <i>W<sub>p</sub></i>;
+weight decay η, predictor rate α<sub><i>p</i></sub>, EMA rate β, augmentation variance σ², target ratio τ.
 {{<i>A</i>,<i>B</i>}} = <i>AB</i> + <i>BA</i>, [<i>A</i>,<i>B</i>] = <i>AB</i> − <i>BA</i>. Lines are
 integrated numerically from the equation beside them.</p>
 {sections}

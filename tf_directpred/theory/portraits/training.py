@@ -38,6 +38,9 @@ def lemma1_error(learning_rates, times, errors):
     axes[1].loglog(
         rates, last[-1] * rates / rates[-1], color=VERMILLION, label="proportional to the learning rate"
     )
+    axes[1].set_xticks(rates, [f"{rate:g}" for rate in rates])
+    axes[1].set_yticks(last, [f"{error:.2g}" for error in last])
+    axes[1].minorticks_off()
     axes[1].set(xlabel="learning rate", ylabel=f"distance at t = {times[-1]:g}")
     legend_below(figure, axes, 3)
     return figure
