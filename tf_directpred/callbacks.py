@@ -67,11 +67,12 @@ class SaveAndStop(keras.callbacks.Callback):
     Args:
         checkpoint: a `Checkpoint` of the model.
         minutes: time between two saves; 0: after every step.
+        agree: function of a number -> the largest that any worker gave: workers save and stop together.
     """
 
-    def __init__(self, checkpoint, minutes):
+    def __init__(self, checkpoint, minutes, agree=lambda number: number):
         super().__init__()
-        self.checkpoint, self.seconds = checkpoint, 60 * minutes
+        self.checkpoint, self.seconds, self.agree = checkpoint, 60 * minutes, agree
         self.received = None
         self._saved_at = time.monotonic()
 
@@ -89,8 +90,11 @@ class SaveAndStop(keras.callbacks.Callback):
         signal.signal(number, self._previous[number])
 
     def on_train_batch_end(self, batch, logs=None):
-        if self.received is not None:
+        due = time.monotonic() - self._saved_at >= self.seconds
+        wish = self.agree(self.received or int(due))  # 0: nothing, 1: save, above: the signal to stop at
+        if wish > 1:
+            self.received = wish
             self.model.stop_training = True
-        if self.received is not None or time.monotonic() - self._saved_at >= self.seconds:
+        if wish:
             self.checkpoint.save()
             self._saved_at = time.monotonic()

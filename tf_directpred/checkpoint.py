@@ -19,6 +19,7 @@ class Checkpoint:
             "optimizer": model.optimizer.variables,
             "metrics": [v for metric in model.metrics for v in metric.variables],
         }
+        self.variables = [v for variables in groups.values() for v in variables]
         # Numbered, since two layers may share a name; named, so that an error can be read.
         state = {
             f"{group}/{i:04d}/{v.path}": v.value for group, variables in groups.items() for i, v in enumerate(variables)

@@ -62,6 +62,18 @@ class Config:
     steps: typing.Optional[int] = _flag(None, "Stop after so many steps at the latest.", valid=_POSITIVE)
     seed: int = _flag(0, "Of weights, batches and augmentation.", valid=_NOT_NEGATIVE)
 
+    strategy: str = _flag(
+        "default", "Devices to train on: one, all of this machine, many machines (TF_CONFIG), or a TPU.",
+        choices=("default", "mirrored", "multi_worker", "tpu"),
+    )
+    devices: typing.Optional[int] = _flag(
+        None, "Of mirrored: how many GPUs (default: all), or without GPUs how many logical devices of the CPU.",
+        valid=_POSITIVE,
+    )
+    tpu: typing.Optional[str] = _flag(None, "Address or name of the TPU; local on a TPU machine.")
+    connect_seconds: float = _flag(300.0, "How long to wait for other workers or the TPU.", valid=_POSITIVE)
+    sync_batch_norm: bool = _flag(True, "Batch statistics over all replicas, not over each one's part.")
+    accumulate: int = _flag(1, "Micro-batches a step: a replica's part is taken in so many slices.", valid=_POSITIVE)
     mixed_precision: str = _flag(
         "float32", "Keras's dtype policy.", choices=("float32", "mixed_bfloat16", "mixed_float16")
     )
@@ -88,6 +100,11 @@ class Config:
             raise ValueError("resume and overwrite exclude each other: continue the run, or replace it")
         if self.target == "ema" and not self.stop_gradient:
             raise ValueError("stop_gradient=false needs target=none. Received: target=ema")
+        for flag, strategy in (("devices", "mirrored"), ("tpu", "tpu")):
+            if getattr(self, flag) is not None and self.strategy != strategy:
+                raise ValueError(f"{flag} needs strategy={strategy}. Received: strategy={self.strategy}")
+        if self.strategy == "tpu" and not self.tpu:
+            raise ValueError("strategy=tpu needs the TPU's address: --tpu=ADDRESS (local on a TPU machine)")
 
     def flagfile(self):
         """The run as a flagfile's text: `--flagfile=FILE --run_dir=ELSEWHERE` replays it."""

@@ -32,6 +32,9 @@ class NonContrastive(keras.Model):
         symmetrize: the sum of both directions; False: view 1 predicts view 2 only.
         target_init: `"copy"` starts the target at the online weights, `"random"` elsewhere, as DeepMind's
             BYOL and the DirectPred paper do.
+        accumulate: k: the step takes the batch in k slices, one after the other, and holds the activations of
+            one; gradients are summed, then everything moves once. Batch norm and losses that compare images
+            (nt_xent, batch_normalized) see a slice at a time.
 
     Raises:
         ValueError: an argument out of range or a network that is not built.
@@ -40,7 +43,8 @@ class NonContrastive(keras.Model):
     """
 
     def __init__(self, encoder, projector=None, predictor="directpred", target="ema", target_momentum=0.996,
-                 loss="cosine", stop_gradient=True, symmetrize=True, target_init="copy", **kwargs):
+                 loss="cosine", stop_gradient=True, symmetrize=True, target_init="copy", accumulate=1,
+                 **kwargs):
         super().__init__(**kwargs)
         if target not in ("ema", None):
             raise ValueError(f"target must be 'ema' or None. Received: target={target!r}")
@@ -50,6 +54,8 @@ class NonContrastive(keras.Model):
             raise ValueError("stop_gradient=False needs target=None: no gradient reaches an average of past weights")
         if not callable(target_momentum) and not 0 <= target_momentum <= 1:
             raise ValueError(f"target_momentum must lie in [0, 1]. Received: target_momentum={target_momentum}")
+        if int(accumulate) != accumulate or accumulate < 1:
+            raise ValueError(f"accumulate must be an integer >= 1. Received: accumulate={accumulate}")
         self.encoder, self.projector = encoder, projector
         self.online = _chain(encoder, projector)
         self.predictor = PREDICTORS.create(predictor) if isinstance(predictor, str) else predictor
@@ -69,24 +75,31 @@ class NonContrastive(keras.Model):
         self.target_momentum, self.loss_spec = target_momentum, loss
         self.loss_fn = LOSSES.create(loss) if isinstance(loss, str) else loss
         self.stop_gradient, self.symmetrize, self.target_init = stop_gradient, symmetrize, target_init
+        self.accumulate = int(accumulate)
         self.loss_metric = keras.metrics.Mean(name="loss")
         self.built = True
 
     def train_step(self, data):
-        x1, x2 = self._views(data)
-        tau = self._momentum_of_target()
-        with tf.GradientTape() as tape:
-            loss, online, target = self._predict_across(x1, x2, training=True)
-            scaled = self.optimizer.scale_loss(self._checked(loss) / _replicas())  # Keras sums over replicas
-        weights = self.trainable_variables
-        stepped = self._apply(tape.gradient(scaled, weights), weights)
+        weights, tau = self.trainable_variables, self._momentum_of_target()
+        gradients, parts = [], []
+        for x1, x2 in self._micro_batches(data):
+            with tf.control_dependencies(gradients):  # one after the other: the activations of one are held
+                x1, x2 = tf.identity(x1), tf.identity(x2)
+            with tf.GradientTape() as tape:
+                loss, online, target = self._predict_across(x1, x2, training=True)
+                share = self._checked(loss) / (self.accumulate * _replicas())  # Keras sums over replicas
+                scaled = self.optimizer.scale_loss(share)
+            parts.append((loss, online, target))
+            gradients = _sums(gradients, tape.gradient(scaled, weights))
+        loss, online, target = _joined(parts)
+        stepped = self._apply(gradients, weights)
         self._update_predictor(online, target, stepped)
         if self.target is not None:
             tau = tf.where(stepped, tau, 1)
             for t, o in self._averaged:
                 t.assign(tf.cast(tau, t.dtype) * t + tf.cast(1 - tau, t.dtype) * o)
         self.loss_metric.update_state(loss)
-        return {"loss": self.loss_metric.result()}
+        return self._logs()
 
     def _predict_across(self, x1, x2, training):
         """Loss (), and projections and their targets: tuples with one entry for each direction of the loss."""
@@ -107,7 +120,7 @@ class NonContrastive(keras.Model):
     def test_step(self, data):
         loss, _, _ = self._predict_across(*self._views(data), training=False)
         self.loss_metric.update_state(loss)
-        return {"loss": self.loss_metric.result()}
+        return self._logs()
 
     def call(self, images, training=False):
         return self.encoder(images, training=training)
@@ -128,6 +141,11 @@ class NonContrastive(keras.Model):
         if refused:
             raise ValueError(f"compile takes no {', '.join(refused)}: NonContrastive(loss=...) is the loss")
         optimizer = keras.optimizers.get(optimizer)
+        if getattr(optimizer, "gradient_accumulation_steps", None):
+            raise ValueError(
+                "compile takes no optimizer with gradient_accumulation_steps (target and predictor would move with "
+                f"every micro-batch): NonContrastive(accumulate={optimizer.gradient_accumulation_steps}) takes its place"
+            )
         if predictor_optimizer is not None:
             paths = [v.path for v in self.predictor.trainable_variables]
             if not paths:
@@ -135,8 +153,9 @@ class NonContrastive(keras.Model):
             optimizer = keras.optimizers.MultiOptimizer(
                 keras.optimizers.OptimizerMap(optimizer, dict.fromkeys(paths, keras.optimizers.get(predictor_optimizer)))
             )
-        super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
-        self.optimizer.build(self.trainable_variables)
+        with self.distribute_strategy.scope():  # where the model was made; a user's compile may be outside
+            super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
+            self.optimizer.build(self.trainable_variables)
 
     def compile_from_config(self, config):
         # Keras leaves a loaded model uncompiled where `compile` is overridden.
@@ -164,6 +183,23 @@ class NonContrastive(keras.Model):
     @property
     def non_trainable_weights(self):
         return self.non_trainable_variables
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Nothing: all is built, and Keras's way of finding out fails on batches that workers share."""
+
+    def _logs(self):
+        loss = self.loss_metric.result()
+        # Keras averages the logs of many workers along their first axis, which a scalar lacks.
+        many_workers = isinstance(self.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy)
+        return {"loss": tf.reshape(loss, (1,)) if many_workers else loss}
+
+    def _micro_batches(self, data):
+        """Pairs of views: the (replica's) batch in `accumulate` equal slices."""
+        x1, x2 = self._views(data)
+        k = self.accumulate
+        if x1.shape[0] is not None and x1.shape[0] % k:
+            raise ValueError(f"The images of a replica must be a multiple of accumulate={k}. Received: {x1.shape[0]}")
+        return zip(tf.split(x1, k), tf.split(x2, k))
 
     def _views(self, data):
         batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
@@ -215,6 +251,7 @@ class NonContrastive(keras.Model):
             "stop_gradient": self.stop_gradient,
             "symmetrize": self.symmetrize,
             "target_init": self.target_init,
+            "accumulate": self.accumulate,
         }
 
     @classmethod
@@ -233,6 +270,17 @@ def _chain(encoder, projector):
     if len(y.shape) != 2:
         raise ValueError(f"encoder must give (batch, features). Received: output shape {y.shape}")
     return keras.Model(images, y if projector is None else projector(y), name="online")
+
+
+def _sums(sums, gradients):
+    return [s + g for s, g in zip(sums, gradients)] if sums else gradients
+
+
+def _joined(parts):
+    """Mean loss, and the projections and targets of all micro-batches as of one batch."""
+    losses, *projections = zip(*parts)
+    online, target = (tuple(tf.concat(views, axis=0) for views in zip(*of_parts)) for of_parts in projections)
+    return tf.add_n(losses) / len(losses), online, target
 
 
 def _replicas():

@@ -4,10 +4,12 @@ import csv
 import functools
 import math
 import sys
+import tempfile
 
 import keras
 import tensorflow as tf
 
+from tf_directpred import distribution
 from tf_directpred.callbacks import OnlineKNN, SaveAndStop, Throughput
 from tf_directpred.checkpoint import Checkpoint
 from tf_directpred.data import SOURCES, find_recipe, normalize, steps_per_epoch, view_batches
@@ -35,30 +37,34 @@ class Experiment:
 
     Args:
         config: a `Config`.
+        strategy: what `train` trains under, of `distribution.connect`; default: one device.
 
     Raises:
         ValueError: a spec or a combination of flags that cannot be.
     """
 
-    def __init__(self, config):
+    def __init__(self, config, strategy=None):
         self.config = config
+        self.strategy = strategy or tf.distribute.get_strategy()
+        distribution.check_step(self.strategy, config.batch_size, config.accumulate, config.jit_compile)
         self.source = SOURCES.create(config.dataset, data_dir=config.data_dir)
         self.recipe = find_recipe(config.augment or self.source.recipe)
         self.steps_per_epoch = steps_per_epoch(self.source, config.batch_size)
         self.total_steps = min(config.epochs * self.steps_per_epoch, config.steps or math.inf)
 
     def model(self):
-        """A compiled `NonContrastive` with its starting weights."""
+        """A compiled `NonContrastive` with its starting weights, made under the strategy in scope."""
         config = self.config
+        synchronized = config.sync_batch_norm and tf.distribute.get_strategy().num_replicas_in_sync > 1
         keras.utils.set_random_seed(config.seed)
         keras.config.set_dtype_policy(config.mixed_precision)
-        encoder = ENCODERS.create(config.encoder, input_shape=(None, None, 3))
+        encoder = ENCODERS.create(config.encoder, input_shape=(None, None, 3), synchronized=synchronized)
         y = encoder.output_shape[-1]
         cosine_target = config.target_momentum_schedule == "cosine"
         model = NonContrastive(
             encoder,
-            PROJECTORS.create(config.projector, input_dim=y),
-            PREDICTORS.create(config.predictor),
+            PROJECTORS.create(config.projector, input_dim=y, synchronized=synchronized),
+            PREDICTORS.create(config.predictor, synchronized=synchronized),
             target=None if config.target == "none" else config.target,
             target_momentum=(
                 CosineMomentum(config.target_momentum, self.total_steps) if cosine_target else config.target_momentum
@@ -67,6 +73,7 @@ class Experiment:
             stop_gradient=config.stop_gradient,
             symmetrize=config.symmetrize,
             target_init=config.target_init,
+            accumulate=config.accumulate,
         )
         model.compile(*self._optimizers(), jit_compile=config.jit_compile)
         return model
@@ -114,11 +121,21 @@ def train(experiment, folder):
         `(model, numbers)`: the trained model; numbers holds `steps`, `loss` and `images_per_second`.
 
     Raises:
-        Interrupted: SIGINT or SIGTERM arrived; the state is saved.
+        Interrupted: SIGINT or SIGTERM arrived, here or at another worker; the state is saved.
+        distribution.WorkerLost: another worker is gone.
         ValueError: the loss or the images are not finite.
     """
-    config = experiment.config
-    model = experiment.model()
+    with distribution.watching_workers(experiment.strategy):
+        if distribution.is_chief(experiment.strategy):
+            return _train(experiment, folder)
+        with tempfile.TemporaryDirectory() as scratch:  # workers save together, but only the chief's files are kept
+            return _follow(experiment, scratch)
+
+
+def _train(experiment, folder):
+    config, strategy = experiment.config, experiment.strategy
+    with strategy.scope():
+        model = experiment.model()
     checkpoint = Checkpoint(model, folder.checkpoints)
     if checkpoint.restore():
         print(f"resuming at step {checkpoint.step()} of {experiment.total_steps}", flush=True)
@@ -131,20 +148,7 @@ def train(experiment, folder):
     callbacks.append(keras.callbacks.CSVLogger(folder.history, append=True))
     if config.tensorboard:
         callbacks.append(keras.callbacks.TensorBoard(folder.path / "tensorboard", update_freq=50))
-    with SaveAndStop(checkpoint, config.checkpoint_minutes) as stopper:
-        for epoch, epochs, steps in _segments(checkpoint.step(), experiment.total_steps, experiment.steps_per_epoch):
-            batches = view_batches(
-                experiment.source, experiment.recipe, config.batch_size, config.seed, start=checkpoint.step()
-            )
-            try:
-                model.fit(
-                    batches, initial_epoch=epoch, epochs=epoch + epochs, steps_per_epoch=steps, shuffle=False,
-                    callbacks=[*callbacks, stopper], verbose=1 if sys.stdout.isatty() else 2,
-                )
-            except tf.errors.InvalidArgumentError as error:
-                raise ValueError(f"Training stopped at step {checkpoint.step()}: {_first_cause(error)}") from error
-            if stopper.received is not None:
-                raise Interrupted(stopper.received, checkpoint.step())
+    _fit(experiment, model, checkpoint, callbacks, verbose=1 if sys.stdout.isatty() else 2)
     checkpoint.save()
     rows = _read_history(folder.history)
     return model, {
@@ -152,6 +156,38 @@ def train(experiment, folder):
         "loss": float(rows[-1]["loss"]),
         "images_per_second": throughput.images_per_second or float(rows[-1].get("images_per_second") or "nan"),
     }
+
+
+def _follow(experiment, scratch):
+    """What a worker that is not the chief does: the same steps, and nothing to read or write."""
+    with experiment.strategy.scope():
+        model = experiment.model()
+    checkpoint = Checkpoint(model, scratch)
+    _fit(experiment, model, checkpoint, callbacks=[], verbose=0)
+    checkpoint.save()
+    return model, {}
+
+
+def _fit(experiment, model, checkpoint, callbacks, verbose):
+    config, strategy = experiment.config, experiment.strategy
+    if distribution.spans_workers(strategy):
+        distribution.copy_from_chief(strategy, checkpoint.variables)
+    agree = functools.partial(distribution.agree, strategy)
+    with SaveAndStop(checkpoint, config.checkpoint_minutes, agree) as stopper:
+        for epoch, epochs, steps in _segments(checkpoint.step(), experiment.total_steps, experiment.steps_per_epoch):
+            batches = functools.partial(
+                view_batches, experiment.source, experiment.recipe, config.batch_size, config.seed,
+                start=checkpoint.step(),
+            )
+            try:
+                model.fit(
+                    distribution.distributed(strategy, batches), initial_epoch=epoch, epochs=epoch + epochs,
+                    steps_per_epoch=steps, shuffle=False, callbacks=[*callbacks, stopper], verbose=verbose,
+                )
+            except tf.errors.InvalidArgumentError as error:
+                raise ValueError(f"Training stopped at step {checkpoint.step()}: {_first_cause(error)}") from error
+            if stopper.received is not None:
+                raise Interrupted(stopper.received, checkpoint.step())
 
 
 def restored(experiment, folder):

@@ -18,7 +18,7 @@ _ATTEMPTS = {"torchvision": 10, "deepmind": 1}
 _NO_BLUR = 1e-3  # a standard deviation so small that the kernel is exactly the unit impulse
 
 
-def augment(images, recipe, seed, size=None):
+def augment(images, recipe, seed, size=None, part=(0, 1)):
     """One augmented view of each image of a batch.
 
     Args:
@@ -26,6 +26,7 @@ def augment(images, recipe, seed, size=None):
         recipe: a `Recipe`, or a spec such as `"directpred_cifar"` or `"digits(size=28)"`.
         seed: two integers, or an integer tensor of shape `(2,)`; the same seed gives the same views.
         size: `(height, width)` of the views; default: what the recipe says, else that of the images.
+        part: `(index, count)`: the images are this one of `count` equal parts of a batch.
 
     Returns:
         float32, `(batch, view height, view width, 3)`, normalised as the recipe says.
@@ -34,7 +35,7 @@ def augment(images, recipe, seed, size=None):
     images = tf.convert_to_tensor(images)
     batch, height, width = _known_shape(images)[:3]
     size = size or view_size(recipe, (height, width))
-    parameters = sample_parameters(recipe, seed, batch)
+    parameters = sample_parameters(recipe, seed, batch, part)
     boxes = crop_boxes(recipe, parameters["crop"], height, width)
     planar = apply_crop(images, boxes, parameters["flip"], recipe, size)
     return apply_colour(planar, parameters, recipe)
@@ -57,13 +58,14 @@ def view_size(recipe, image_size):
     return (recipe.size, recipe.size) if recipe.size else tuple(image_size[:2])
 
 
-def sample_parameters(recipe, seed, batch):
+def sample_parameters(recipe, seed, batch, part=(0, 1)):
     """Draws what happens to each image.
 
     Args:
         recipe: a `Recipe` or a spec.
         seed: two integers, or an integer tensor of shape `(2,)`.
         batch: number of images.
+        part: `(index, count)`: of `count` equal parts of a larger batch, this one's parameters.
 
     Returns:
         A dict of tensors, first axis `batch`: `crop` (draws for `crop_boxes`), `flip`, `brightness`,
@@ -72,7 +74,8 @@ def sample_parameters(recipe, seed, batch):
     """
     recipe = find_recipe(recipe)
     attempts = _ATTEMPTS[recipe.convention]
-    draws = uniforms(seed, batch, 2 * attempts + 13)
+    index, count = part
+    draws = uniforms(seed, batch * count, 2 * attempts + 13)[index * batch : (index + 1) * batch]
     crop, draws = draws[:, : 2 * attempts + 2], tf.unstack(draws[:, 2 * attempts + 2 :], axis=1)
     flip, jittered, brightness, contrast, saturation, hue, order, grey, blurred, sigma, solarize = draws
     jittered = jittered < recipe.jitter_probability

@@ -64,7 +64,7 @@ def evaluation_images(items, read, side):
     return items.map(lambda names, labels: (decode_each(decode, names, names), labels)).prefetch(2)
 
 
-def crop_views(items, read, recipes, seeds, size):
+def crop_views(items, read, recipes, seeds, size, part=(0, 1)):
     """Crops of both views of each image, of which only the crop window is decoded where it is a JPEG.
 
     Args:
@@ -73,6 +73,7 @@ def crop_views(items, read, recipes, seeds, size):
         recipes: `Recipe` of each view.
         seeds: of each view, as `augment` takes it.
         size: `(height, width)` of the views.
+        part: of a larger batch, as `augment` takes it.
 
     Returns:
         uint8 `(batch, height, width, 3)` for each view, not yet flipped.
@@ -98,7 +99,7 @@ def crop_views(items, read, recipes, seeds, size):
         return tuple(tf.cond(tf.io.is_jpeg(encoded), from_jpeg, from_other))
 
     batch = items.shape[0]
-    draws = [sample_parameters(recipe, seed, batch)["crop"] for recipe, seed in zip(recipes, seeds)]
+    draws = [sample_parameters(recipe, seed, batch, part)["crop"] for recipe, seed in zip(recipes, seeds)]
     return decode_each(decode, items, (items, *draws))
 
 

@@ -9,7 +9,7 @@ from tf_directpred.data.encoded import crop_views
 from tf_directpred.data.recipes import find_recipe
 
 
-def view_batches(source, recipe, batch_size, seed, start=0, split=None, other_recipe=None):
+def view_batches(source, recipe, batch_size, seed, start=0, split=None, other_recipe=None, part=(0, 1)):
     """Infinite dataset of two-view batches; the batch at step t is a function of (seed, t) alone.
 
     Args:
@@ -20,27 +20,34 @@ def view_batches(source, recipe, batch_size, seed, start=0, split=None, other_re
         start: step of the first batch.
         split: name of the split to read; default `source.pretrain_split`.
         other_recipe: `Recipe` or spec for view2; default: what `recipe` names as `other_view`, else `recipe`.
+        part: `(index, count)`: of `count` equal parts of every batch, make only this one. The parts of `count`
+            workers are, in order, the rows of the batch that one worker would make. (Streamed records are read
+            by every worker, but decoded by one.)
 
     Returns:
         tf.data.Dataset of `{"view1", "view2"}`, float32 `(batch_size, height, width, 3)` each.
 
     Raises:
-        ValueError: `batch_size` exceeds the number of images.
+        ValueError: `batch_size` exceeds the number of images, or is no multiple of the parts.
     """
     steps_per_epoch(source, batch_size, split)
+    index, count = part
+    if batch_size % count:
+        raise ValueError(f"batch_size must be a multiple of {count}, the workers. Received: batch_size={batch_size}")
+    own = slice(index * batch_size // count, (index + 1) * batch_size // count)
     recipe = find_recipe(recipe)
     recipes = recipe, find_recipe(other_recipe or recipe.other_view or recipe)
     split = source.splits[split or source.pretrain_split]
-    batches = split.training_batches(batch_size, seed, start)
+    batches = split.training_batches(batch_size, seed, start).map(lambda t, examples: (t, examples[own]))
     size = view_size(recipe, source.image_shape)
-    finish = _compiled_views(recipes, size)
+    finish = _compiled_views(recipes, size, part)
 
     def views(t, examples):
         seeds = [(seed, 2 * t + view) for view in range(2)]
         if examples.dtype != tf.string:
             return finish(examples, seeds)
-        items = tf.ensure_shape(examples, (batch_size,))
-        return finish(crop_views(items, split.read, recipes, seeds, size), seeds)
+        items = tf.ensure_shape(examples, (batch_size // count,))
+        return finish(crop_views(items, split.read, recipes, seeds, size, part), seeds)
 
     batches = batches.map(views, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return batches.prefetch(tf.data.AUTOTUNE)
@@ -63,7 +70,7 @@ def steps_per_epoch(source, batch_size, split=None):
 
 
 @functools.cache
-def _compiled_views(recipes, size):
+def _compiled_views(recipes, size, part):
     """Function of a batch and of a seed for each view that makes the views.
 
     The batch is one of images, uint8 `(batch, height, width, 3)`, or a pair of batches of crops, one for
@@ -75,11 +82,11 @@ def _compiled_views(recipes, size):
         made = {}
         for number, recipe in enumerate(recipes):
             if isinstance(batch, tuple):
-                parameters = sample_parameters(recipe, seeds[number], batch[number].shape[0])
+                parameters = sample_parameters(recipe, seeds[number], batch[number].shape[0], part)
                 planar = to_planar(batch[number], parameters["flip"])
                 view = apply_colour(planar, parameters, recipe)
             else:
-                view = augment(batch, recipe, seeds[number], size)
+                view = augment(batch, recipe, seeds[number], size, part)
             made[f"view{number + 1}"] = view
         return made
 
