@@ -1,5 +1,7 @@
-"""What happens beside training: speed, k-NN accuracy as it grows, checkpoints and a clean stop."""
+"""What happens beside training: speed, k-NN accuracy as it grows, history, checkpoints and a clean stop."""
 
+import csv
+import os
 import signal
 import time
 
@@ -59,6 +61,52 @@ class OnlineKNN(keras.callbacks.Callback):
         if logs is not None and (epoch + 1) % self.every == 0:
             encoder = self.model.encoder
             logs["knn_top1"] = knn(*extract(encoder, self.train_batches), *extract(encoder, self.test_batches))["top1"]
+
+
+class HistoryFile(keras.callbacks.Callback):
+    """Keeps the logs of all epochs in a CSV file, one row an epoch; one that is trained again replaces its row.
+
+    Keras's CSVLogger takes its columns from the first epoch of each `fit`, which loses a number that comes
+    every fifth epoch and misplaces those of a resumed run.
+
+    Args:
+        path: a `pathlib.Path`; the rows that it holds are kept.
+    """
+
+    def __init__(self, path):
+        super().__init__()
+        self.path, self.rows = path, {}
+        if path.is_file():
+            with open(path, newline="") as file:
+                rows = {int(row.pop("epoch")): row for row in csv.DictReader(file)}
+            self.rows = {epoch: {key: float(v) for key, v in row.items() if v} for epoch, row in rows.items()}
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.rows[epoch] = dict(logs or {})
+        columns = sorted({key for row in self.rows.values() for key in row})
+        temporary = self.path.with_suffix(".new")
+        with open(temporary, "w", newline="") as file:
+            writer = csv.DictWriter(file, ["epoch", *columns])
+            writer.writeheader()
+            writer.writerows({"epoch": number, **row} for number, row in sorted(self.rows.items()))
+        os.replace(temporary, self.path)
+
+
+class ContinuedEpoch(keras.callbacks.Callback):
+    """Gives the first epoch the metrics that it had when it was interrupted; `fit` resets them.
+
+    Args:
+        metrics: the model's metrics, in the state to go on from.
+    """
+
+    def __init__(self, metrics):
+        super().__init__()
+        self._values = [(v, v.numpy()) for metric in metrics for v in metric.variables]
+
+    def on_epoch_begin(self, epoch, logs=None):
+        for variable, value in self._values:
+            variable.assign(value)
+        self._values = []
 
 
 class SaveAndStop(keras.callbacks.Callback):

@@ -1,6 +1,11 @@
 """The exact state of a training run on disk."""
 
+import re
+
 import tensorflow as tf
+
+# Keras numbers unnamed layers by how many the process has made: that is no part of a model.
+_AUTO_NUMBER = re.compile(r"_\d+(?=/|_|$)")
 
 
 class Checkpoint:
@@ -21,14 +26,18 @@ class Checkpoint:
         }
         # Numbered, since two layers may share a name; named, so that an error can be read.
         state = {
-            f"{group}/{i:04d}/{v.path}": v.value for group, variables in groups.items() for i, v in enumerate(variables)
+            f"{group}/{i:04d}/{_AUTO_NUMBER.sub('', v.path)}": v.value
+            for group, variables in groups.items()
+            for i, v in enumerate(variables)
         }
         self.model, self._checkpoint = model, tf.train.Checkpoint(**{"state": state})
         self._manager = tf.train.CheckpointManager(self._checkpoint, self.folder, max_to_keep=2)
 
     def save(self):
-        """Writes the state under the number of the optimizer's step."""
-        self._manager.save(checkpoint_number=self.step())
+        """Writes the state under the number of the optimizer's step, once: writing over a file is not safe."""
+        newest = self._manager.latest_checkpoint
+        if newest is None or not newest.endswith(f"-{self.step()}"):
+            self._manager.save(checkpoint_number=self.step())
 
     def restore(self):
         """Reads the newest checkpoint; whether there was one.
@@ -42,7 +51,7 @@ class Checkpoint:
         try:
             self._checkpoint.read(newest).assert_existing_objects_matched()
         except (tf.errors.OpError, AssertionError, IndexError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
+            reason = str(error).strip().splitlines()[0].split(". ")[0]
             raise ValueError(f"The checkpoint {newest} cannot be read into this model: {reason}") from error
         return True
 

@@ -1,6 +1,7 @@
 """`python -m tf_directpred.main --flagfile=configs/NAME.cfg --run_dir=RUN [--flag=value ...]`"""
 
 import contextlib
+import functools
 import os
 import signal
 import sys
@@ -43,6 +44,8 @@ def run(argv):
     folder = RunFolder(config.run_dir)
     if config.mode == "train":
         return _train(config, folder)
+    if config.mode == "theory":
+        return _theory(config, folder)
     folder.require()
     with quiet_import():
         from tf_directpred.train import Experiment, restored
@@ -60,15 +63,27 @@ def _train(config, folder):
         from tf_directpred.train import Experiment, Interrupted, train
 
     experiment = Experiment(config)
+    model = experiment.model()
+    # Only now: nothing is claimed, let alone replaced, for flags that cannot be.
     folder.claim(config.flagfile(), resume=config.resume, overwrite=config.overwrite)
     try:
-        model, numbers = train(experiment, folder)
+        numbers = train(experiment, model, folder)
     except Interrupted as stop:
         print(f"\ninterrupted at step {stop.step}; the same command with --resume continues", flush=True)
         return 128 + stop.number
     _export(experiment, model, folder)
     # Last: metrics.json marks a run as finished.
     folder.write_metrics({**numbers, **_evaluate(experiment, model)})
+    return 0
+
+
+def _theory(config, folder):
+    folder.claim(config.flagfile(), overwrite=config.overwrite)
+    with quiet_import():
+        from tf_directpred.theory.report import write_report
+        from tf_directpred.theory_check import compare
+    page = write_report(folder.path, progress=functools.partial(print, flush=True), training=compare())
+    print(f"wrote {page}")
     return 0
 
 
@@ -102,7 +117,7 @@ def parse(argv):
     if len(rest) > 1:
         raise ValueError(f"Flags only, as --name=value. Received: {' '.join(rest[1:])}")
     replayed = RunFolder(flags.FLAGS.run_dir).flags
-    if flags.FLAGS.mode != "train" and replayed.is_file():
+    if flags.FLAGS.mode in ("evaluate", "export") and replayed.is_file():
         flags.FLAGS.unparse_flags()
         flags.FLAGS([argv[0], f"--flagfile={replayed}", *argv[1:]])
     return argv[:1]
