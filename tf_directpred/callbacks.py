@@ -1,5 +1,7 @@
-"""What happens beside training: speed, k-NN accuracy as it grows, checkpoints and a clean stop."""
+"""What happens beside training: speed, k-NN accuracy as it grows, history, checkpoints and a clean stop."""
 
+import csv
+import os
 import signal
 import time
 
@@ -61,13 +63,59 @@ class OnlineKNN(keras.callbacks.Callback):
             logs["knn_top1"] = knn(*extract(encoder, self.train_batches), *extract(encoder, self.test_batches))["top1"]
 
 
+class HistoryFile(keras.callbacks.Callback):
+    """Keeps the logs of all epochs in a CSV file, one row an epoch; one that is trained again replaces its row.
+
+    Keras's CSVLogger takes its columns from the first epoch of each `fit`, which loses a number that comes
+    every fifth epoch and misplaces those of a resumed run.
+
+    Args:
+        path: a `pathlib.Path`; the rows that it holds are kept.
+    """
+
+    def __init__(self, path):
+        super().__init__()
+        self.path, self.rows = path, {}
+        if path.is_file():
+            with open(path, newline="") as file:
+                rows = {int(row.pop("epoch")): row for row in csv.DictReader(file)}
+            self.rows = {epoch: {key: float(v) for key, v in row.items() if v} for epoch, row in rows.items()}
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.rows[epoch] = dict(logs or {})
+        columns = sorted({key for row in self.rows.values() for key in row})
+        temporary = self.path.with_suffix(".new")
+        with open(temporary, "w", newline="") as file:
+            writer = csv.DictWriter(file, ["epoch", *columns])
+            writer.writeheader()
+            writer.writerows({"epoch": number, **row} for number, row in sorted(self.rows.items()))
+        os.replace(temporary, self.path)
+
+
+class ContinuedEpoch(keras.callbacks.Callback):
+    """Gives the first epoch the metrics that it had when it was interrupted; `fit` resets them.
+
+    Args:
+        metrics: the model's metrics, in the state to go on from.
+    """
+
+    def __init__(self, metrics):
+        super().__init__()
+        self._values = [(v, v.numpy()) for metric in metrics for v in metric.variables]
+
+    def on_epoch_begin(self, epoch, logs=None):
+        for variable, value in self._values:
+            variable.assign(value)
+        self._values = []
+
+
 class SaveAndStop(keras.callbacks.Callback):
     """Saves the run's state now and then, and once more when a signal asks training to stop.
 
     Args:
         checkpoint: a `Checkpoint` of the model.
         minutes: time between two saves; 0: after every step.
-        agree: function of a number -> the largest that any worker gave: workers save and stop together.
+        agree: function of a number -> the largest that any worker gave: all stop at the same step.
     """
 
     def __init__(self, checkpoint, minutes, agree=lambda number: number):
@@ -90,11 +138,9 @@ class SaveAndStop(keras.callbacks.Callback):
         signal.signal(number, self._previous[number])
 
     def on_train_batch_end(self, batch, logs=None):
-        due = time.monotonic() - self._saved_at >= self.seconds
-        wish = self.agree(self.received or int(due))  # 0: nothing, 1: save, above: the signal to stop at
-        if wish > 1:
-            self.received = wish
+        self.received = self.agree(self.received or 0) or None
+        if self.received is not None:
             self.model.stop_training = True
-        if wish:
+        if self.received is not None or time.monotonic() - self._saved_at >= self.seconds:
             self.checkpoint.save()
             self._saved_at = time.monotonic()

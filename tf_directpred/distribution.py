@@ -90,7 +90,9 @@ def agree(strategy, number):
 
 
 def copy_from_chief(strategy, variables):
-    """Gives every worker the chief's values, so that only the chief need read a checkpoint."""
+    """Gives every replica the values of the first, so that only the chief need read a checkpoint."""
+    if strategy.num_replicas_in_sync == 1:
+        return
 
     @tf.function
     def copy():

@@ -1,5 +1,8 @@
 """Run folder -> features -> probes -> metrics."""
 
+import tensorflow as tf
+
+from tf_directpred.data import unreadable_image
 from tf_directpred.probes.features import extract
 from tf_directpred.probes.knn import knn
 from tf_directpred.probes.linear import linear_probe
@@ -22,6 +25,9 @@ def evaluate(experiment, model):
         `init_` and `pixel_`; `grey_knn_top1`; `knn_top5`, `linear_top5` and so on where there are more than 5
         classes; `feature_std`, `effective_rank` (of the test images); `eval_train_examples`,
         `eval_test_examples`. None where there are no labels to evaluate with.
+
+    Raises:
+        ValueError: an image cannot be read, with its name.
     """
     source = experiment.evaluation_source
     if source.train_split is None or source.test_split is None:
@@ -30,7 +36,12 @@ def evaluate(experiment, model):
 
     def features(encoder, normalized=True):
         batches = experiment.labelled_batches if normalized else experiment.labelled_images
-        return [array for split in splits for array in extract(encoder, batches(split))]
+        try:
+            return [array for split in splits for array in extract(encoder, batches(split))]
+        except tf.errors.OpError as error:
+            if image := unreadable_image(error):
+                raise ValueError(image) from error
+            raise
 
     epochs, seed = experiment.config.probe_epochs, experiment.config.seed
     trained = features(model.encoder)

@@ -1,6 +1,7 @@
 """`python -m tf_directpred.main --flagfile=configs/NAME.cfg --run_dir=RUN [--flag=value ...]`"""
 
 import contextlib
+import functools
 import os
 import signal
 import sys
@@ -17,6 +18,7 @@ from tf_directpred import config as configuration  # noqa: E402
 from tf_directpred.run_folder import RunFolder  # noqa: E402
 
 BAD_INPUT = 2
+WORKER_LOST = 3
 
 
 @contextlib.contextmanager
@@ -43,6 +45,8 @@ def run(argv):
     folder = RunFolder(config.run_dir)
     if config.mode == "train":
         return _train(config, folder)
+    if config.mode == "theory":
+        return _theory(config, folder)
     folder.require()
     with quiet_import():
         from tf_directpred.train import Experiment, restored
@@ -57,18 +61,41 @@ def run(argv):
 
 def _train(config, folder):
     with quiet_import():
+        from tf_directpred import distribution
         from tf_directpred.train import Experiment, Interrupted, train
 
-    experiment = Experiment(config)
-    folder.claim(config.flagfile(), resume=config.resume, overwrite=config.overwrite)
+    # First: TensorFlow's devices and connections are settled before its first operation, or not at all.
+    strategy = distribution.connect(config.strategy, config.devices, config.tpu, config.connect_seconds)
+    chief = distribution.is_chief(strategy)
+    experiment = Experiment(config, strategy)
     try:
-        model, numbers = train(experiment, folder)
+        with strategy.scope(), distribution.watching_workers(strategy):
+            model = experiment.model()
+        if chief:
+            # Only now: nothing is claimed, let alone replaced, for flags that cannot be.
+            folder.claim(config.flagfile(), resume=config.resume, overwrite=config.overwrite)
+        numbers = train(experiment, model, folder)
+    except distribution.WorkerLost as error:
+        print(f"tf_directpred: another worker is gone ({error}); start all of them again with --resume", file=sys.stderr)
+        return WORKER_LOST
     except Interrupted as stop:
         print(f"\ninterrupted at step {stop.step}; the same command with --resume continues", flush=True)
         return 128 + stop.number
+    if not chief:
+        return 0
     _export(experiment, model, folder)
     # Last: metrics.json marks a run as finished.
     folder.write_metrics({**numbers, **_evaluate(experiment, model)})
+    return 0
+
+
+def _theory(config, folder):
+    folder.claim(config.flagfile(), overwrite=config.overwrite)
+    with quiet_import():
+        from tf_directpred.theory.report import write_report
+        from tf_directpred.theory_check import compare
+    page = write_report(folder.path, progress=functools.partial(print, flush=True), training=compare())
+    print(f"wrote {page}")
     return 0
 
 
@@ -102,7 +129,7 @@ def parse(argv):
     if len(rest) > 1:
         raise ValueError(f"Flags only, as --name=value. Received: {' '.join(rest[1:])}")
     replayed = RunFolder(flags.FLAGS.run_dir).flags
-    if flags.FLAGS.mode != "train" and replayed.is_file():
+    if flags.FLAGS.mode in ("evaluate", "export") and replayed.is_file():
         flags.FLAGS.unparse_flags()
         flags.FLAGS([argv[0], f"--flagfile={replayed}", *argv[1:]])
     return argv[:1]

@@ -98,7 +98,7 @@ class NonContrastive(keras.Model):
             tau = tf.where(stepped, tau, 1)
             for t, o in self._averaged:
                 t.assign(tf.cast(tau, t.dtype) * t + tf.cast(1 - tau, t.dtype) * o)
-        self.loss_metric.update_state(loss)
+        self.loss_metric.update_state(_mean_over_replicas(loss))
         return self._logs()
 
     def _predict_across(self, x1, x2, training):
@@ -119,7 +119,7 @@ class NonContrastive(keras.Model):
 
     def test_step(self, data):
         loss, _, _ = self._predict_across(*self._views(data), training=False)
-        self.loss_metric.update_state(loss)
+        self.loss_metric.update_state(_mean_over_replicas(loss))
         return self._logs()
 
     def call(self, images, training=False):
@@ -281,6 +281,10 @@ def _joined(parts):
     losses, *projections = zip(*parts)
     online, target = (tuple(tf.concat(views, axis=0) for views in zip(*of_parts)) for of_parts in projections)
     return tf.add_n(losses) / len(losses), online, target
+
+
+def _mean_over_replicas(value):
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, value)
 
 
 def _replicas():

@@ -37,9 +37,9 @@ class RunFolder:
             if not self.flags.is_file():
                 raise ValueError(f"{self.path} is not empty and holds no run (no flags.cfg): choose another run_dir")
             if overwrite:
-                shutil.rmtree(self.path)
+                self._remove()
             elif not resume:
-                advice = "finished" if self.metrics.is_file() else "unfinished (--resume continues it)"
+                advice = "finished" if self.finished else "unfinished (--resume continues it)"
                 raise ValueError(f"{self.path} holds a run, {advice}: choose another run_dir or pass --overwrite")
             else:
                 self._check_resumable(flagfile)
@@ -49,8 +49,19 @@ class RunFolder:
         except OSError as error:
             raise ValueError(f"run_dir {self.path} cannot be written: {error.strerror}") from error
 
+    @property
+    def finished(self):
+        """Whether the run was trained and evaluated; evaluating an unfinished run writes no `steps`."""
+        return "steps" in self.read_metrics()
+
+    def _remove(self):
+        try:
+            shutil.rmtree(self.path)
+        except OSError as error:
+            raise ValueError(f"{self.path} cannot be replaced: {error.strerror or error}") from error
+
     def _check_resumable(self, flagfile):
-        if self.metrics.is_file():
+        if self.finished:
             raise ValueError(f"{self.path} holds a finished run: there is nothing to resume")
         there, here = set(self.flags.read_text().splitlines()), set(flagfile.splitlines())
         if there != here:

@@ -1,18 +1,16 @@
 """Config -> data, model, optimizer -> fit, with exact resume."""
 
-import csv
 import functools
 import math
 import sys
-import tempfile
 
 import keras
 import tensorflow as tf
 
 from tf_directpred import distribution
-from tf_directpred.callbacks import OnlineKNN, SaveAndStop, Throughput
+from tf_directpred.callbacks import ContinuedEpoch, HistoryFile, OnlineKNN, SaveAndStop, Throughput
 from tf_directpred.checkpoint import Checkpoint
-from tf_directpred.data import SOURCES, find_recipe, normalize, steps_per_epoch, view_batches
+from tf_directpred.data import SOURCES, find_recipe, normalize, steps_per_epoch, unreadable_image, view_batches
 from tf_directpred.model import NonContrastive
 from tf_directpred.networks import ENCODERS, PROJECTORS
 from tf_directpred.optim import OPTIMIZERS, CosineMomentum, learning_rate_schedule
@@ -37,7 +35,11 @@ class Experiment:
 
     Args:
         config: a `Config`.
-        strategy: what `train` trains under, of `distribution.connect`; default: one device.
+        strategy: what to train under, of `distribution.connect`; default: one device.
+
+    Attributes:
+        source: the images to train on.
+        evaluation_source: the labelled set that probes read: the same, or `eval_dataset`.
 
     Raises:
         ValueError: a spec or a combination of flags that cannot be.
@@ -47,7 +49,9 @@ class Experiment:
         self.config = config
         self.strategy = strategy or tf.distribute.get_strategy()
         distribution.check_step(self.strategy, config.batch_size, config.accumulate, config.jit_compile)
-        self.source = SOURCES.create(config.dataset, data_dir=config.data_dir)
+        self.source = self.evaluation_source = SOURCES.create(config.dataset, data_dir=config.data_dir)
+        if config.eval_dataset is not None:
+            self.evaluation_source = SOURCES.create(config.eval_dataset, data_dir=config.data_dir)
         self.recipe = find_recipe(config.augment or self.source.recipe)
         self.steps_per_epoch = steps_per_epoch(self.source, config.batch_size)
         self.total_steps = min(config.epochs * self.steps_per_epoch, config.steps or math.inf)
@@ -92,13 +96,6 @@ class Experiment:
             return optimizer, None
         return optimizer, OPTIMIZERS.create(config.predictor_optimizer, learning_rate=peak, weight_decay=decay)
 
-    @functools.cached_property
-    def evaluation_source(self):
-        """The labelled set that probes read: the training set's own, or `eval_dataset`."""
-        if self.config.eval_dataset is None:
-            return self.source
-        return SOURCES.create(self.config.eval_dataset, data_dir=self.config.data_dir)
-
     def labelled_images(self, split):
         """Evaluation images (uint8) and labels of a split, in batches, at most `eval_examples`."""
         return self.evaluation_source.splits[split].batches(256, self.config.eval_examples, self.config.seed)
@@ -110,15 +107,17 @@ class Experiment:
         )
 
 
-def train(experiment, folder):
+def train(experiment, model, folder):
     """Trains a run to its last step, from its newest checkpoint if it has one.
 
     Args:
         experiment: an `Experiment`.
-        folder: the `RunFolder`, claimed by this run.
+        model: its `model()`, made in the strategy's scope, which is trained in place.
+        folder: the `RunFolder`, claimed by this run; of many workers only the chief touches it.
 
     Returns:
-        `(model, numbers)`: the trained model; numbers holds `steps`, `loss` and `images_per_second`.
+        dict of numbers: `steps`, and of the last epoch `loss` and `images_per_second` (None: too few steps to tell).
+        Empty for a worker that is not the chief.
 
     Raises:
         Interrupted: SIGINT or SIGTERM arrived, here or at another worker; the state is saved.
@@ -126,52 +125,38 @@ def train(experiment, folder):
         ValueError: the loss or the images are not finite.
     """
     with distribution.watching_workers(experiment.strategy):
-        if distribution.is_chief(experiment.strategy):
-            return _train(experiment, folder)
-        with tempfile.TemporaryDirectory() as scratch:  # workers save together, but only the chief's files are kept
-            return _follow(experiment, scratch)
+        chief = distribution.is_chief(experiment.strategy)
+        checkpoint = Checkpoint(model, folder.checkpoints if chief else None)
+        if checkpoint.restore():
+            print(f"resuming at step {checkpoint.step()} of {experiment.total_steps}", flush=True)
+        distribution.copy_from_chief(experiment.strategy, checkpoint.variables)
+        callbacks = []
+        if checkpoint.step() % experiment.steps_per_epoch:
+            callbacks.append(ContinuedEpoch(model.metrics))
+        if not chief:
+            _fit(experiment, model, checkpoint, callbacks, verbose=0)
+            return {}
+        history = HistoryFile(folder.history)
+        callbacks += [*_observers(experiment, folder), history]
+        _fit(experiment, model, checkpoint, callbacks, verbose=1 if sys.stdout.isatty() else 2)
+    last = history.rows[max(history.rows)]
+    return {"steps": checkpoint.step(), "loss": last["loss"], "images_per_second": last.get("images_per_second")}
 
 
-def _train(experiment, folder):
-    config, strategy = experiment.config, experiment.strategy
-    with strategy.scope():
-        model = experiment.model()
-    checkpoint = Checkpoint(model, folder.checkpoints)
-    if checkpoint.restore():
-        print(f"resuming at step {checkpoint.step()} of {experiment.total_steps}", flush=True)
-    _forget_history_after(folder.history, checkpoint.step() // experiment.steps_per_epoch)
-    throughput = Throughput(config.batch_size)
-    callbacks = [throughput]
+def _observers(experiment, folder):
+    """Callbacks that measure, before the one that writes down what they found."""
+    config = experiment.config
+    callbacks = [Throughput(config.batch_size)]
     if config.knn_every and experiment.evaluation_source.test_split:
         splits = experiment.evaluation_source.train_split, experiment.evaluation_source.test_split
         callbacks.append(OnlineKNN(*map(experiment.labelled_batches, splits), every=config.knn_every))
-    callbacks.append(keras.callbacks.CSVLogger(folder.history, append=True))
     if config.tensorboard:
         callbacks.append(keras.callbacks.TensorBoard(folder.path / "tensorboard", update_freq=50))
-    _fit(experiment, model, checkpoint, callbacks, verbose=1 if sys.stdout.isatty() else 2)
-    checkpoint.save()
-    rows = _read_history(folder.history)
-    return model, {
-        "steps": checkpoint.step(),
-        "loss": float(rows[-1]["loss"]),
-        "images_per_second": throughput.images_per_second or float(rows[-1].get("images_per_second") or "nan"),
-    }
-
-
-def _follow(experiment, scratch):
-    """What a worker that is not the chief does: the same steps, and nothing to read or write."""
-    with experiment.strategy.scope():
-        model = experiment.model()
-    checkpoint = Checkpoint(model, scratch)
-    _fit(experiment, model, checkpoint, callbacks=[], verbose=0)
-    checkpoint.save()
-    return model, {}
+    return callbacks
 
 
 def _fit(experiment, model, checkpoint, callbacks, verbose):
     config, strategy = experiment.config, experiment.strategy
-    if distribution.spans_workers(strategy):
-        distribution.copy_from_chief(strategy, checkpoint.variables)
     agree = functools.partial(distribution.agree, strategy)
     with SaveAndStop(checkpoint, config.checkpoint_minutes, agree) as stopper:
         for epoch, epochs, steps in _segments(checkpoint.step(), experiment.total_steps, experiment.steps_per_epoch):
@@ -186,8 +171,10 @@ def _fit(experiment, model, checkpoint, callbacks, verbose):
                 )
             except tf.errors.InvalidArgumentError as error:
                 raise ValueError(f"Training stopped at step {checkpoint.step()}: {_first_cause(error)}") from error
-            if stopper.received is not None:
-                raise Interrupted(stopper.received, checkpoint.step())
+            if received := agree(stopper.received or 0):
+                checkpoint.save()  # the signal may have come after the last step
+                raise Interrupted(received, checkpoint.step())
+    checkpoint.save()
 
 
 def restored(experiment, folder):
@@ -214,23 +201,7 @@ def _segments(start, total, steps_per_epoch):
 
 def _first_cause(error):
     """The part of a TensorFlow error that says what is wrong, without the graph's node names."""
+    if image := unreadable_image(error):
+        return image
     message = (error.message or str(error)).strip().splitlines()[0]
     return message.split(" [[")[0].split(" : Tensor had")[0]
-
-
-def _read_history(path):
-    if not path.is_file():
-        return []
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def _forget_history_after(path, epoch):
-    """Drops the rows of epochs that a resumed run trains again."""
-    rows = _read_history(path)
-    kept = [row for row in rows if int(row["epoch"]) < epoch]
-    if len(kept) < len(rows):
-        with open(path, "w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-            writer.writeheader()
-            writer.writerows(kept)
