@@ -1,0 +1,78 @@
+"""Trains small models under a strategy and writes down every variable; a program, since devices are settled at start.
+
+    python strategy_program.py OUT.npz '{"strategies": ["default", "mirrored"], "devices": 2, "cases": [...], ...}'
+"""
+
+import itertools
+import json
+import os
+import re
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+import tensorflow as tf  # noqa: E402
+
+from tf_directpred import distribution  # noqa: E402
+from tf_directpred.model import NonContrastive  # noqa: E402
+from tf_directpred.networks import ENCODERS, PROJECTORS  # noqa: E402
+from tf_directpred.optim import LARS, SGD, CosineMomentum, learning_rate_schedule  # noqa: E402
+from tf_directpred.predictors import PREDICTORS  # noqa: E402
+
+METHODS = {
+    "directpred": {"predictor": "directpred(rho=0.3, epsilon=0.1)"},
+    "hybrid": {"predictor": "directpred(update_every=3, train_kernel=True)"},
+    "byol": {"predictor": "mlp(hidden=16, affine=True)", "target_momentum": CosineMomentum(0.9, 20)},
+    "simsiam": {"predictor": "mlp(hidden=16)", "target": None, "loss": "cosine(scale=0.25)"},
+    "simclr": {"predictor": "identity", "target": None, "loss": "nt_xent", "stop_gradient": False},
+}
+OPTIMIZERS = {
+    "sgd": lambda: SGD(learning_rate_schedule("cosine", 0.1, 20, 3), weight_decay=4e-4),
+    "lars": lambda: LARS(learning_rate_schedule("cosine", 0.5, 20, 3), weight_decay=1e-3, trust_coefficient=0.05),
+}
+STEPS, BATCH, SIDE = 10, 24, 8
+
+
+def batches():
+    rng = np.random.default_rng(0)
+    views = {k: rng.normal(size=(STEPS * BATCH, SIDE, SIDE, 3)).astype(keras.config.floatx()) for k in ("view1", "view2")}
+    return tf.data.Dataset.from_tensor_slices(views).batch(BATCH, drop_remainder=True).repeat()
+
+
+def trained(case, strategy, accumulate):
+    """The model after STEPS steps; `case` is `method_optimizer`."""
+    method, optimizer = case.split("_")
+    keras.utils.set_random_seed(0)
+    with strategy.scope():
+        synchronized = strategy.num_replicas_in_sync > 1
+        encoder = ENCODERS.create(
+            "convnet(widths=(4, 8), strides=(2, 2))", input_shape=(SIDE, SIDE, 3), synchronized=synchronized
+        )
+        projector = PROJECTORS.create("mlp(hidden=(16,), output=6)", input_dim=8, synchronized=synchronized)
+        settings = {"target_momentum": 0.9, **METHODS[method]}
+        predictor = PREDICTORS.create(settings.pop("predictor"), synchronized=synchronized)
+        model = NonContrastive(encoder, projector, predictor, accumulate=accumulate, **settings)
+        model.compile(OPTIMIZERS[optimizer]())
+    history = model.fit(batches(), epochs=2, steps_per_epoch=STEPS // 2, verbose=0)
+    return model, history.history["loss"]
+
+
+def main(out, job):
+    arrays = {}
+    # The strategies first: devices cannot change after the first operation.
+    strategies = {name: distribution.connect(name, job["devices"], wait=120.0) for name in sorted(job["strategies"])[::-1]}
+    for dtype, name, case in itertools.product(job["dtypes"], strategies, job["cases"]):
+        keras.config.set_floatx(dtype)
+        keras.config.set_dtype_policy(dtype)
+        model, losses = trained(case, strategies[name], job["accumulate"])
+        variables = [*model.variables, *model.optimizer.variables]
+        prefix = f"{name}/{dtype}/{case}"
+        arrays |= {f"{prefix}/{i:03d} {re.sub(r'_[0-9]+', '', v.path)}": v.numpy() for i, v in enumerate(variables)}
+        arrays[f"{prefix}/loss"] = np.array(losses)
+    np.savez(out, **arrays)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], json.loads(sys.argv[2]))
