@@ -22,15 +22,24 @@ from tf_directpred.optim import LARS, SGD, CosineMomentum, learning_rate_schedul
 from tf_directpred.predictors import PREDICTORS  # noqa: E402
 
 METHODS = {
+    "linear": {"predictor": "linear"},
     "directpred": {"predictor": "directpred(rho=0.3, epsilon=0.1)"},
     "hybrid": {"predictor": "directpred(update_every=3, train_kernel=True)"},
     "byol": {"predictor": "mlp(hidden=16, affine=True)", "target_momentum": CosineMomentum(0.9, 20)},
     "simsiam": {"predictor": "mlp(hidden=16)", "target": None, "loss": "cosine(scale=0.25)"},
     "simclr": {"predictor": "identity", "target": None, "loss": "nt_xent", "stop_gradient": False},
 }
+
+
+def lars(**kwargs):
+    return LARS(learning_rate_schedule("cosine", 0.5, 20, 3), weight_decay=1e-3, trust_coefficient=0.05, **kwargs)
+
+
 OPTIMIZERS = {
     "sgd": lambda: SGD(learning_rate_schedule("cosine", 0.1, 20, 3), weight_decay=4e-4),
-    "lars": lambda: LARS(learning_rate_schedule("cosine", 0.5, 20, 3), weight_decay=1e-3, trust_coefficient=0.05),
+    "lars": lars,
+    "simclr": lambda: lars(convention="simclr"),
+    "apex": lambda: lars(convention="apex"),
 }
 STEPS, BATCH, SIDE = 10, 24, 8
 

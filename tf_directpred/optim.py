@@ -18,6 +18,8 @@ class _Momentum(keras.optimizers.Optimizer):
     Keras's SGD puts the rate inside the buffer; the two differ whenever the rate changes.
     """
 
+    rate_inside = False
+
     def __init__(self, learning_rate, momentum, weight_decay, exclude_1d, **kwargs):
         if not 0 <= momentum < 1:
             raise ValueError(f"momentum must lie in [0, 1). Received: momentum={momentum}")
@@ -35,9 +37,11 @@ class _Momentum(keras.optimizers.Optimizer):
     def update_step(self, gradient, variable, learning_rate):
         buffer = self.buffers[self._get_variable_index(variable)]
         g, w = tf.cast(gradient, variable.dtype), tf.convert_to_tensor(variable)
-        m = self.momentum * tf.convert_to_tensor(buffer) + self.direction(g, w)
+        lr = tf.cast(learning_rate, w.dtype)
+        inside, outside = (lr, 1) if self.rate_inside else (1, lr)
+        m = self.momentum * tf.convert_to_tensor(buffer) + inside * self.direction(g, w, lr)
         self.assign(buffer, m)
-        self.assign_sub(variable, tf.cast(learning_rate, w.dtype) * m)
+        self.assign_sub(variable, outside * m)
 
     def excluded(self, w):
         """Biases and batch-norm scales and shifts, told by rank: names differ between libraries."""
@@ -71,7 +75,7 @@ class SGD(_Momentum):
     def __init__(self, learning_rate=0.03, momentum=0.9, weight_decay=0.0, exclude_1d=False, **kwargs):
         super().__init__(learning_rate, momentum, weight_decay, exclude_1d, **kwargs)
 
-    def direction(self, g, w):
+    def direction(self, g, w, lr):
         return g if self.excluded(w) else g + self.weight_decay * w
 
 
@@ -84,12 +88,19 @@ class LARS(_Momentum):
         m <- momentum m + r u,   w <- w - lr m
         parameters of rank <= 1: u = g, r = 1
 
+    Two other conventions go by the same name, and rates and trust coefficients do not carry over between them:
+        "simclr" (Google's SimCLR): the rate inside the buffer,  m <- momentum m + lr r u,  w <- w - m
+        "apex" (NVIDIA apex's LARC, solo-learn with clip_lr): another norm, and r lr is at most lr,
+            r = min(trust_coefficient |w| / (|g| + weight_decay |w| + 1e-8) / lr, 1)
+            where |w| or |g| is 0:  u = g, r = 1
+
     Args:
         learning_rate: a float or a Keras schedule; applied outside the momentum buffer.
         momentum: in [0, 1).
         weight_decay: coefficient of L2, >= 0.
         trust_coefficient: > 0.
         exclude_1d: leave biases and batch-norm parameters out of decay and trust ratio.
+        convention: `"byol"`, `"simclr"` or `"apex"`.
         **kwargs: as `keras.optimizers.Optimizer`.
 
     Raises:
@@ -98,23 +109,35 @@ class LARS(_Momentum):
     Reference: You, Gitman, Ginsburg 2017; Grill et al. 2020, section 3.3.
     """
 
+    CONVENTIONS = ("byol", "simclr", "apex")
+
     def __init__(self, learning_rate=0.3, momentum=0.9, weight_decay=1e-6, trust_coefficient=1e-3, exclude_1d=True,
-                 **kwargs):
+                 convention="byol", **kwargs):
         super().__init__(learning_rate, momentum, weight_decay, exclude_1d, **kwargs)
         if not trust_coefficient > 0:
             raise ValueError(f"trust_coefficient must be positive. Received: trust_coefficient={trust_coefficient}")
-        self.trust_coefficient = trust_coefficient
+        if convention not in self.CONVENTIONS:
+            raise ValueError(f"convention must be one of {', '.join(self.CONVENTIONS)}. Received: convention={convention!r}")
+        self.trust_coefficient, self.convention = trust_coefficient, convention
+        self.rate_inside = convention == "simclr"
 
-    def direction(self, g, w):
+    def direction(self, g, w, lr):
         if self.excluded(w):
             return g
         u = g + self.weight_decay * w
-        w_norm, u_norm = tf.norm(w), tf.norm(u)
+        w_norm = tf.norm(w)
+        if self.convention == "apex":
+            g_norm = tf.norm(g)
+            ratio = self.trust_coefficient * w_norm / (g_norm + self.weight_decay * w_norm + 1e-8)
+            return tf.where(tf.logical_and(w_norm > 0, g_norm > 0), tf.minimum(ratio / lr, 1) * u, g)
+        u_norm = tf.norm(u)
         both = tf.logical_and(w_norm > 0, u_norm > 0)
         return tf.where(both, self.trust_coefficient * tf.math.divide_no_nan(w_norm, u_norm), 1) * u
 
     def get_config(self):
-        return {**super().get_config(), "trust_coefficient": self.trust_coefficient}
+        return {
+            **super().get_config(), "trust_coefficient": self.trust_coefficient, "convention": self.convention,
+        }
 
 
 def learning_rate_schedule(kind, peak, total_steps, warmup_steps=0):
