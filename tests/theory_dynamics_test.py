@@ -1,4 +1,4 @@
-"""The fields' invariants, identities and bounds along random trajectories, and the refusal of bad constants."""
+"""Invariants, identities and bounds of the fields along random trajectories; refusal of bad constants."""
 
 import numpy as np
 import pytest
