@@ -27,7 +27,7 @@ def test_stl10_pretrains_on_train_and_unlabelled():
 
 def test_grey_and_resized_sets_become_rgb_of_that_size():
     with tensorflow_datasets.testing.mock_data(num_examples=3):
-        source = SOURCES.create("tfds(name='mnist', size=32, train='train[:90%]')")
+        source = SOURCES.create("tfds(name='mnist', size=32, train='train[:90%]', test='test')")
         images, _ = source.splits["test"].arrays()
         assert source.train_split == source.pretrain_split == "train[:90%]"
     assert images.shape == (3, 32, 32, 3)
@@ -36,7 +36,7 @@ def test_grey_and_resized_sets_become_rgb_of_that_size():
 
 def test_a_set_without_labelled_images():
     with tensorflow_datasets.testing.mock_data():
-        with pytest.raises(ValueError, match="imdb_reviews is no set of labelled images. Its features: label, text"):
+        with pytest.raises(ValueError, match="imdb_reviews is no set of labelled images. Its features: "):
             SOURCES.create("tfds(name='imdb_reviews')")
 
 

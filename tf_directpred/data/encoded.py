@@ -135,8 +135,11 @@ def decode_each(decode, names, inputs):
     indices, decoded = done.reduce(nothing, lambda _, only: only)
     missing = tf.sets.difference(tf.range(batch)[None], indices[None]).values
     first = tf.gather(tf.concat([names, [""]], axis=0), tf.concat([missing, [batch]], axis=0)[0])
-    tf.debugging.Assert(tf.size(missing) == 0, [tf.strings.join([_UNREADABLE, first])])
-    return tf.nest.map_structure(lambda values: tf.ensure_shape(values, [names.shape[0], *values.shape[1:]]), decoded)
+    found = tf.debugging.Assert(tf.size(missing) == 0, [tf.strings.join([_UNREADABLE, first])])
+    with tf.control_dependencies([found]):
+        return tf.nest.map_structure(
+            lambda values: tf.ensure_shape(values, [names.shape[0], *values.shape[1:]]), decoded
+        )
 
 
 def unreadable_image(error):
