@@ -2,8 +2,7 @@
 
     python benchmarks/theory.py
 
-Writes benchmarks/theory.md, benchmarks/theory_sgd_*.png and benchmarks/theory_starts.png; about ten minutes on
-two CPU cores.
+Writes theory.md, theory_sgd_*.png and theory_starts.png beside itself, in about ten minutes on two CPU cores.
 """
 
 import pathlib

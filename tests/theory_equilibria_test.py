@@ -73,6 +73,11 @@ def test_boundary_is_crossed_by_no_trajectory():
         assert escapes([start, 1.01 * s], VISIBLE, 2000) and not escapes([start, 0.99 * s], VISIBLE, 2000)
     saddle = saddle_of(VISIBLE)
     assert collapse_boundary(saddle.p, VISIBLE) == pytest.approx(saddle.s, rel=1e-9)
+    # It leaves the saddle along the eigenvector of -2 eta.
+    values, vectors = np.linalg.eig(equilibria.mode_jacobian(saddle.p, saddle.s, VISIBLE))
+    stable = vectors[:, values.argmin()]
+    slope = (collapse_boundary(saddle.p + 5e-8, VISIBLE) - saddle.s) / 5e-8
+    assert slope == pytest.approx(stable[1] / stable[0], rel=1e-4)
     # The minimum lies exactly at p_+, where ds/dt = 0.
     p_plus = equilibria.parabola_fixed_points(VISIBLE)[1]
     around = collapse_boundary(p_plus + np.array([-0.01, 0.0, 0.01]), VISIBLE)
