@@ -72,6 +72,16 @@ def test_views_share_the_feature_and_no_patch():
     assert set(lengths.tolist()) == {2.0, 3.0} and 0.4 < (lengths == 3).mean() < 0.6
 
 
+def test_one_step_is_gradient_descent_of_neurons_and_head():
+    params = PatchModel(head_rate=0.5)
+    views = patch_sgd.draw_views(np.random.default_rng(3), 1024, 8, params)
+    W, E = patch_sgd.weights_of(GENERIC, 8), GENERIC[7:]
+    dW, dE = patch_sgd.gradients(W, E, views)
+    times, states = patch_sgd.train(GENERIC, 0.02, params, dimension=8, reports=1, seed=3)
+    np.testing.assert_allclose(states[-1], patch_sgd.state_of(W - 0.02 * dW, E - 0.01 * dE), atol=1e-15)
+    np.testing.assert_allclose(times, [0.0, 0.02])
+
+
 def test_training_follows_the_flow_until_the_first_feature():
     params = PatchModel(head_rate=0.2)
     start = head.demonstration_start()
