@@ -50,17 +50,18 @@ def test_there_are_not_too_many_flags():
 
 def test_every_kind_of_flag_arrives():
     config = parsed(
-        "--run_dir=r", "--batch_size=32", "--learning_rate=0.5", "--predictor=linear(bias=True)", "--nosymmetrize",
-        "--steps=7", "--eval_dataset=digits",
+        "--run_dir=r", "--batch_size=32", "--learning_rate=0.5", "--predictor=linear(bias=True)",
+        "--nosymmetrize", "--steps=7", "--eval_dataset=digits",
     )
     expected = Config(
-        run_dir="r", batch_size=32, learning_rate=0.5, predictor="linear(bias=True)", symmetrize=False, steps=7,
-        eval_dataset="digits",
+        run_dir="r", batch_size=32, learning_rate=0.5, predictor="linear(bias=True)", symmetrize=False,
+        steps=7, eval_dataset="digits",
     )
     assert config == expected
 
 
-WORDS = st.text(st.characters(codec="ascii", exclude_categories=("C",)), min_size=1).map(str.strip).filter(bool)
+CHARACTERS = st.characters(codec="ascii", exclude_categories=("C",))
+WORDS = st.text(CHARACTERS, min_size=1).map(str.strip).filter(bool)
 
 
 @settings(max_examples=60, deadline=None)
