@@ -71,7 +71,7 @@ class DirectPredLayer(ClosedFormPredictor):
     def _solve_by_products(self, correlation):
         s_max = spectral_norm(correlation)
         root = newton_schulz_root(tf.math.divide_no_nan(correlation, s_max))
-        scale, lift = (1, 1) if self.normalize else (tf.sqrt(s_max), s_max)
+        scale, lift = (tf.sign(s_max), 1) if self.normalize else (tf.sqrt(s_max), s_max)  # no root of F = 0
         return scale * root + self.epsilon * lift * tf.eye(tf.shape(root)[0], dtype=root.dtype)
 
     def lifted(self, s):

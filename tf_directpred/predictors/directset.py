@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from tf_directpred.predictors.base import PREDICTORS
 from tf_directpred.predictors.closed_form import ClosedFormPredictor, eigh
-from tf_directpred.predictors.matrix_products import spectral_norm
+from tf_directpred.predictors.matrix_products import spectral_norm, unit_scaled
 
 NORMS = {
     "spectral": spectral_norm,
@@ -26,7 +26,7 @@ class DirectSetLayer(ClosedFormPredictor):
         alpha: the power, > 0; 1/2 is like DirectPred, 1 is DirectCopy.
         rho, update_every, center, use_bias, train_kernel: see `ClosedFormPredictor`.
         epsilon: the lift, >= 0.
-        norm: `"spectral"` (by power iteration), `"frobenius"`, `"max"` (largest entry) or `"none"`.
+        norm: `"spectral"` (largest eigenvalue, by matrix products), `"frobenius"`, `"max"` (largest entry) or `"none"`.
 
     Raises:
         ValueError: an argument out of range.
@@ -46,6 +46,8 @@ class DirectSetLayer(ClosedFormPredictor):
         self.alpha, self.epsilon, self.norm = alpha, epsilon, norm
 
     def solve(self, correlation):
+        if self.norm != "none":
+            correlation, _ = unit_scaled(correlation)  # as it is divided by a norm anyway
         power = correlation if self.alpha == 1 else self._power(correlation)
         scaled = tf.math.divide_no_nan(power, NORMS[self.norm](power))
         return scaled + self.epsilon * tf.eye(tf.shape(power)[0], dtype=power.dtype)
