@@ -7,6 +7,7 @@ from tf_directpred.theory import dynamics, equilibria
 from tf_directpred.theory.integrate import (
     bisect_threshold,
     collapse_boundary,
+    ema_threshold,
     escapes,
     first_crossing,
     saddle_of,
@@ -137,6 +138,8 @@ def test_thresholds_and_times_refuse_nonsense():
         bisect_threshold(lambda x: x > 0.5, 0.0, 1.0)
     with pytest.raises(ValueError, match="eta must lie between 0 and 0.2"):
         escapes([0.1, 0.1], IsotropicModel(sigma2=0.25, eta=0.3), 10.0)
+    with pytest.raises(ValueError, match="tau must be 1"):
+        ema_threshold(IsotropicModel(sigma2=0.2, eta=0.02, tau=0.8, beta=0.1))
     with pytest.raises(ValueError, match="times must increase"):
         trajectory(dynamics.mode_flow, [0.1, 0.1], [2.0, 1.0], VISIBLE)
 
