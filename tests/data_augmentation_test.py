@@ -24,7 +24,7 @@ def photos(batch=8, height=32, width=32, seed=0):
     return np.round(255 * (smooth - low) / (high - low)).astype(np.uint8)
 
 
-@pytest.mark.parametrize("recipe", sorted(RECIPES))
+@pytest.mark.parametrize("recipe", ["directpred_stl", "byol_imagenet_T_prime", "digits", "none"])
 def test_same_seed_same_views_eagerly_in_tf_data_and_compiled(recipe):
     images = tf.constant(photos())
 

@@ -142,7 +142,7 @@ def test_real_cifar10():
     source = SOURCES.create("tfds(name='cifar10')", data_dir=DATA_DIR)
     images, labels = source.splits["test"].arrays()
     np.testing.assert_array_equal(np.bincount(labels), [1000] * 10)
-    np.testing.assert_allclose(images.mean((0, 1, 2)) / 255, (0.4942, 0.4851, 0.4504), atol=1e-3)
+    np.testing.assert_allclose(images.mean((0, 1, 2)) / 255, (0.4942, 0.4851, 0.4504), atol=0.01)
     batch = next(view_batches(source, source.recipe, 64, 0).as_numpy_iterator())
     assert abs(batch["view1"].mean()) < 0.4 and 0.6 < batch["view1"].std() < 1.4
     with pytest.raises(ValueError, match="cifar10 has no split 'val'. Known: .*test.*train|Known: .*train.*test"):
