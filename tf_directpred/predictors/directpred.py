@@ -46,8 +46,8 @@ class DirectPredLayer(ClosedFormPredictor):
         super().__init__(rho, update_every, center, use_bias, train_kernel, **kwargs)
         if not -1 < epsilon < float("inf"):
             raise ValueError(f"epsilon must be finite and above -1. Received: epsilon={epsilon}")
-        if not exponent > 0:
-            raise ValueError(f"exponent must be positive. Received: exponent={exponent}")
+        if not 0 < exponent < float("inf"):
+            raise ValueError(f"exponent must be finite and positive. Received: exponent={exponent}")
         if epsilon_inside and not normalize:
             raise ValueError("epsilon_inside needs normalize=True. Received: normalize=False")
         if solver not in self.SOLVERS:

@@ -37,8 +37,8 @@ class DirectSetLayer(ClosedFormPredictor):
     def __init__(self, alpha=0.5, rho=0.5, epsilon=0.3, norm="spectral", update_every=1, center=False, use_bias=False,
                  train_kernel=False, **kwargs):
         super().__init__(rho, update_every, center, use_bias, train_kernel, **kwargs)
-        if not alpha > 0:
-            raise ValueError(f"alpha must be positive. Received: alpha={alpha}")
+        if not 0 < alpha < float("inf"):
+            raise ValueError(f"alpha must be finite and positive. Received: alpha={alpha}")
         if not 0 <= epsilon < float("inf"):
             raise ValueError(f"epsilon must be finite and not negative. Received: epsilon={epsilon}")
         if norm not in NORMS:
