@@ -135,3 +135,14 @@ def test_random_starts_and_their_outcomes():
     assert counts[0] < counts[1]
     with pytest.raises(ValueError, match="dimension must be at least 3"):
         head.random_starts(1, 2, seed=0)
+
+
+def test_outcome_is_settled_only_beyond_what_counts_as_learned():
+    params = PatchModel(strength=(20.0, 20.0))
+    for cosine, settled in ((0.82, False), (0.9, True)):
+        off = 1 - cosine**2
+        y = np.array([cosine, 0.0, 0.0, cosine, off, off, 0.0, 0.0, 0.0])
+        assert head.output_agreement(y, params).min() > 0.999
+        assert head.learns_both_features(y) and (head.distance_to_settled(y, params) < 0) == settled
+    both_on_one = np.array([0.9, 0.0, 0.9, 0.0, 0.19, 0.19, 0.0, 0.0, 0.0])
+    assert head.distance_to_settled(both_on_one, params) > 0
