@@ -133,7 +133,8 @@ FRESH = """
 import sys
 import tf_directpred
 import tf_directpred.theory
-loaded = sorted({name.split('.')[0] for name in sys.modules} & {'tensorflow', 'keras', 'sklearn', 'matplotlib', 'absl'})
+heavy = {'tensorflow', 'keras', 'sklearn', 'matplotlib', 'absl'}
+loaded = sorted({name.split('.')[0] for name in sys.modules} & heavy)
 sys.exit(' '.join(loaded) or 0)
 """
 

@@ -1,15 +1,15 @@
 """Every shipped flagfile: it parses, its parts can be made, and the ones with embedded data train."""
 
 import dataclasses
+import itertools
 import json
 import pathlib
 import sys
 
 import numpy as np
 import pytest
-from absl import flags
+from command_line import parsed
 
-from tf_directpred import config as configuration
 from tf_directpred.config import Config
 
 CONFIGS = sorted((pathlib.Path(__file__).parent.parent / "configs").glob("*.cfg"))
@@ -20,26 +20,6 @@ def values(path):
     """Flags and their values as the file has them."""
     lines = [line.strip() for line in path.read_text().splitlines()]
     return dict(line.removeprefix("--").partition("=")[::2] for line in lines if line.startswith("--"))
-
-
-def parsed(path, **changes):
-    """The `Config` that a command line with this flagfile makes."""
-    own = flags.FlagValues()
-    own.append_flag_values(FLAGS)
-    own.unparse_flags()
-    for name in FIELDS:
-        own[name].unparse()
-    own(["main", f"--flagfile={path}", "--run_dir=r"])
-    config = Config(**{name: own[name].value for name in FIELDS})
-    return dataclasses.replace(config, **changes)
-
-
-FLAGS = flags.FlagValues()
-with pytest.MonkeyPatch.context() as patch:
-    for kind in ("string", "integer", "float", "bool"):
-        define = getattr(flags, f"DEFINE_{kind}")
-        patch.setattr(flags, f"DEFINE_{kind}", lambda *args, define=define: define(*args, flag_values=FLAGS))
-    configuration.define_flags()
 
 
 def names(paths):
@@ -56,7 +36,7 @@ def test_the_flagfiles_are_found():
 
 @pytest.mark.parametrize("path", CONFIGS, ids=names(CONFIGS))
 def test_a_flagfile_parses_into_what_it_says(path):
-    config = parsed(path)
+    config = parsed(f"--flagfile={path}", "--run_dir=r")
     written = values(path)
     assert set(written) <= FIELDS
     for name, text in written.items():
@@ -82,7 +62,7 @@ def test_the_parts_of_a_training_flagfile_exist(path):
     from tf_directpred.predictors import PREDICTORS
     from tf_directpred.registry import parse_spec
 
-    config = parsed(path)
+    config = parsed(f"--flagfile={path}", "--run_dir=r")
     assert parse_spec(config.dataset)[0] in SOURCES.names()
     LOSSES.create(config.loss)
     PREDICTORS.create(config.predictor)
@@ -99,7 +79,8 @@ def test_the_parts_of_a_training_flagfile_exist(path):
 def test_an_embedded_flagfile_trains(path, tmp_path, monkeypatch):
     from tf_directpred import main
 
-    config = parsed(path, steps=3, eval_examples=64, probe_epochs=1, run_dir=str(tmp_path / "run"))
+    short = ["--steps=3", "--eval_examples=64", "--probe_epochs=1"]
+    config = parsed(f"--flagfile={path}", f"--run_dir={tmp_path / 'run'}", *short)
     monkeypatch.setattr(main.configuration, "from_flags", lambda: config)
     exported = path is EMBEDDED[0]
     if not exported:
@@ -108,8 +89,8 @@ def test_an_embedded_flagfile_trains(path, tmp_path, monkeypatch):
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert metrics["steps"] == 3 and np.isfinite(metrics["loss"])
     assert metrics["eval_train_examples"] == metrics["eval_test_examples"] == 64
-    keys = {f"{prefix}{probe}_{top}" for prefix in ("", "init_", "pixel_") for probe in ("knn", "linear")
-            for top in ("top1", "top5")}
+    probes = itertools.product(("", "init_", "pixel_"), ("knn", "linear"), ("top1", "top5"))
+    keys = {f"{prefix}{probe}_{top}" for prefix, probe, top in probes}
     assert keys | {"grey_knn_top1", "feature_std", "effective_rank", "images_per_second"} <= set(metrics)
     if exported:
         check_export(tmp_path / "run")

@@ -22,7 +22,7 @@ from tf_directpred.predictors import PREDICTORS
 )
 def test_a_saved_model_trains_on_equal(predictor, optimizer, tmp_path):
     optimizer = type(optimizer).from_config(optimizer.get_config())
-    options = {"target_momentum": CosineMomentum(0.5, 10), "target_init": "random", "loss": "cosine(scale=0.5)"}
+    options = {"target_momentum": CosineMomentum(0.5, 10), "target_init": "random", "loss": "euclidean"}
     model = built(predictor, optimizer, **options)
     model.fit(dataset(), verbose=0)
     model.save(tmp_path / "model.keras")

@@ -48,8 +48,8 @@ def test_what_python_writes_is_read_back(kwargs):
 @pytest.mark.parametrize(
     "spec",
     [
-        "", "a b", "1", "a.b(c=1)", "a(1)", "a(b=c)", "a(b=c())", "a(**{'b': 1})", "a(b=1", "a()()", "a(b=1, b=2)",
-        "a\0b", None,
+        "", "a b", "1", "a.b(c=1)", "a(1)", "a(b=c)", "a(b=c())", "a(**{'b': 1})", "a(b=1", "a()()",
+        "a(b=1, b=2)", "a\0b", None,
     ],
 )
 def test_what_is_no_spec_is_quoted(spec):

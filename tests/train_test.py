@@ -20,8 +20,8 @@ from tf_directpred.train import Experiment, Interrupted, restored, train
 TINY = Config(
     run_dir="unused", dataset="digits(clutter=False)", encoder="convnet(widths=(4,), strides=(8,))",
     projector="mlp(hidden=(8,), output=6)", predictor="directpred(update_every=2, use_bias=True)",
-    batch_size=350, epochs=2, learning_rate=0.1, learning_rate_schedule="cosine", warmup_epochs=0.5, target_momentum=0.9,
-    target_momentum_schedule="cosine", target_init="random", seed=3, checkpoint_minutes=1000.0,
+    batch_size=350, epochs=2, learning_rate=0.1, learning_rate_schedule="cosine", warmup_epochs=0.5,
+    target_momentum=0.9, target_momentum_schedule="cosine", target_init="random", seed=3, checkpoint_minutes=1000.0,
 )
 
 
