@@ -71,7 +71,50 @@ def seeds(count):
     row("the same encoder, untrained", numbers, "init_linear_top1", "init_knn_top1")
     row("raw RGB pixels", numbers, "pixel_linear_top1", "pixel_knn_top1")
     row("grey pixels, image mean taken off", numbers, None, "grey_knn_top1")
+    row("the same encoder, trained with labels", [supervised(seed) for seed in range(count)], "linear_top1", "knn_top1")
     write("Test scans, flagfiles as shipped (mean +- standard deviation over seeds)", lines)
+
+
+def supervised(seed):
+    """The same encoder, views, batches and steps, but trained with the labels of the training scans."""
+    metrics = RUNS / f"supervised_seed{seed}" / "metrics.json"
+    if not metrics.is_file():
+        metrics.parent.mkdir(parents=True, exist_ok=True)
+        metrics.write_text(json.dumps(train_with_labels(seed)))
+    numbers = json.loads(metrics.read_text())
+    print(f"{metrics.parent.name}: linear {numbers['linear_top1']:.1f}, k-NN {numbers['knn_top1']:.1f}", flush=True)
+    return numbers
+
+
+def train_with_labels(seed, epochs=25, batch_size=64):
+    """Probes of an encoder trained by cross entropy: what labels are worth at the same cost."""
+    import keras
+    import tensorflow as tf
+
+    from tf_directpred.data import SOURCES, augment, normalize
+    from tf_directpred.networks import ENCODERS
+    from tf_directpred.optim import SGD, learning_rate_schedule
+    from tf_directpred.probes.features import extract
+    from tf_directpred.probes.knn import knn
+    from tf_directpred.probes.linear import linear_probe
+
+    keras.utils.set_random_seed(seed)
+    source = SOURCES.create("digits(clutter=True)")
+    images, labels = source.splits["train"].arrays()
+    steps = len(images) // batch_size
+    encoder = ENCODERS.create("convnet")
+    classifier = keras.Sequential([encoder, keras.layers.Dense(source.num_classes)])
+    rate = learning_rate_schedule("cosine", 0.03, epochs * steps, steps // 2)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    classifier.compile(SGD(rate, weight_decay=4e-4, exclude_1d=True), loss)
+    batches = tf.data.Dataset.from_tensor_slices((images, labels)).shuffle(len(images), seed).repeat()
+    batches = batches.batch(batch_size, drop_remainder=True).enumerate()
+    batches = batches.map(lambda step, batch: (augment(batch[0], "digits", (seed, step)), batch[1]), tf.data.AUTOTUNE)
+    classifier.fit(batches, epochs=epochs, steps_per_epoch=steps, shuffle=False, verbose=0)
+    features = []
+    for split in ("train", "test"):
+        features += extract(encoder, ((normalize(x, "digits"), y) for x, y in source.splits[split].batches(256)))
+    return {"linear_top1": linear_probe(*features)["top1"], "knn_top1": knn(*features)["top1"]}
 
 
 def spread(values):

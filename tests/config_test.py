@@ -1,30 +1,15 @@
 """Config <-> flags <-> flagfile."""
 
 import dataclasses
-import functools
 
 import pytest
-from absl import flags
+from command_line import parsed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tf_directpred import config as configuration
 from tf_directpred.config import Config
 
 FIELDS = {field.name: field for field in dataclasses.fields(Config)}
-
-
-def parsed(*arguments):
-    """The `Config` of a command line, from flags of their own."""
-    own = flags.FlagValues()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(configuration.flags, "FLAGS", own)
-        for name in ("string", "integer", "float", "bool"):
-            define = functools.partial(getattr(flags, f"DEFINE_{name}"), flag_values=own)
-            patch.setattr(configuration.flags, f"DEFINE_{name}", define)
-        configuration.define_flags()
-        own(["main", *arguments])
-        return configuration.from_flags()
 
 
 def replayed(config, folder):
@@ -50,17 +35,18 @@ def test_there_are_not_too_many_flags():
 
 def test_every_kind_of_flag_arrives():
     config = parsed(
-        "--run_dir=r", "--batch_size=32", "--learning_rate=0.5", "--predictor=linear(bias=True)", "--nosymmetrize",
-        "--steps=7", "--eval_dataset=digits",
+        "--run_dir=r", "--batch_size=32", "--learning_rate=0.5", "--predictor=linear(bias=True)",
+        "--nosymmetrize", "--steps=7", "--eval_dataset=digits",
     )
     expected = Config(
-        run_dir="r", batch_size=32, learning_rate=0.5, predictor="linear(bias=True)", symmetrize=False, steps=7,
-        eval_dataset="digits",
+        run_dir="r", batch_size=32, learning_rate=0.5, predictor="linear(bias=True)", symmetrize=False,
+        steps=7, eval_dataset="digits",
     )
     assert config == expected
 
 
-WORDS = st.text(st.characters(codec="ascii", exclude_categories=("C",)), min_size=1).map(str.strip).filter(bool)
+CHARACTERS = st.characters(codec="ascii", exclude_categories=("C",))
+WORDS = st.text(CHARACTERS, min_size=1).map(str.strip).filter(bool)
 
 
 @settings(max_examples=60, deadline=None)
@@ -113,7 +99,8 @@ def test_a_flagfile_is_of_the_run_not_of_the_command(tmp_path):
         ("batch_size", 0, "positive"),
         ("epochs", -1, "positive"),
         ("steps", 0, "positive"),
-        ("seed", -1, "0 or more"),
+        ("seed", -1, "in [0, 2**32)"),
+        ("seed", 2**32, "in [0, 2**32)"),
         ("mixed_precision", "float16", "float32, mixed_bfloat16, mixed_float16"),
         ("knn_every", -1, "0 or more"),
         ("checkpoint_minutes", -0.1, "0 or more"),

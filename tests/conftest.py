@@ -33,6 +33,15 @@ def float64():
     keras.config.set_dtype_policy("float32")
 
 
+@pytest.fixture
+def policy():
+    """Sets Keras's dtype policy, for one test."""
+    import keras
+
+    yield keras.config.set_dtype_policy
+    keras.config.set_dtype_policy("float32")
+
+
 def pytest_sessionfinish(session, exitstatus):
     """Where there are real data, a skipped test is a failed run."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")

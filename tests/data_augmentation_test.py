@@ -24,7 +24,7 @@ def photos(batch=8, height=32, width=32, seed=0):
     return np.round(255 * (smooth - low) / (high - low)).astype(np.uint8)
 
 
-@pytest.mark.parametrize("recipe", sorted(RECIPES))
+@pytest.mark.parametrize("recipe", ["directpred_stl", "byol_imagenet_T_prime", "digits", "none"])
 def test_same_seed_same_views_eagerly_in_tf_data_and_compiled(recipe):
     images = tf.constant(photos())
 
@@ -128,7 +128,7 @@ def test_a_crop_that_never_fits_is_the_largest_central_one():
 def test_colour_factors_have_their_ranges_and_probabilities(convention):
     recipe = Recipe(jitter=(0.4, 0.3, 1.5, 0.1), blur=0.5, solarize=0.3, convention=convention)
     count = 6000
-    drawn = {k: v.numpy() for k, v in augmentation.sample_parameters(recipe, (2, 3), count).items()}
+    drawn = {k: v.numpy() for k, v in augmentation.sample_parameters(recipe, (2, 4), count).items()}
     additive = convention == "deepmind"
     ranges = {
         "brightness": (-0.4, 0.4, 0.0) if additive else (0.6, 1.4, 1.0),

@@ -59,10 +59,8 @@ def test_renderings_are_the_same_every_time_and_in_every_partition(cluttered):
     np.testing.assert_array_equal(held, again.splits["train"].arrays()[0][1100:])
     # The pictures themselves, as first rendered.
     test = cluttered.splits["test"].arrays()[0].astype(float)
-    np.testing.assert_allclose(test[:3].mean((1, 2)), EXPECTED_COLOURS, atol=0.5)
-
-
-EXPECTED_COLOURS = [[0, 0, 0], [0, 0, 0], [0, 0, 0]]
+    expected = [[120.6, 140.9, 47.1], [130.3, 37.8, 37.5], [122.4, 74.4, 144.4]]
+    np.testing.assert_allclose(test[:3].mean((1, 2)), expected, atol=0.5)
 
 
 def test_renderings_of_a_scan_differ_and_carry_its_label(cluttered):

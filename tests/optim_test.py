@@ -59,10 +59,12 @@ def test_sgd_equals_numpy_under_a_schedule(exclude_1d, float64):
 
 def test_lars_equals_byol(float64):
     """Convolution, dense, biases, a batch norm, a weight that starts at zero; step 7 has no gradient."""
-    variables = [keras.Variable(BYOL[f"lars/w/{name}"][0], name=name.replace(".", "_")) for name in LARS_WEIGHTS]
-    optimizer = LARS(Listed(BYOL["lars/learning_rate"]), momentum=0.9, weight_decay=1.5e-2, trust_coefficient=1e-3)
+    variables = [keras.Variable(BYOL[f"lars/w/{name}"][0]) for name in LARS_WEIGHTS]
+    rate = Listed(BYOL["lars/learning_rate"])
+    optimizer = LARS(rate, momentum=0.9, weight_decay=1.5e-2, trust_coefficient=1e-3)
     for step in range(20):
-        optimizer.apply_gradients(zip((tf.constant(BYOL[f"lars/g/{n}"][step]) for n in LARS_WEIGHTS), variables))
+        gradient = [tf.constant(BYOL[f"lars/g/{name}"][step]) for name in LARS_WEIGHTS]
+        optimizer.apply_gradients(zip(gradient, variables))
         for name, variable in zip(LARS_WEIGHTS, variables):
             wanted = BYOL[f"lars/w/{name}"][step + 1]
             np.testing.assert_allclose(variable, wanted, atol=1e-9, rtol=0, err_msg=f"{name}, step {step}")
@@ -101,7 +103,7 @@ def test_weights_decay_once(optimizer):
     np.testing.assert_allclose(variable, 3 * (1 - shrink), rtol=1e-6)
 
 
-@pytest.mark.parametrize("spec", ["sgd(momentum=0.8, exclude_1d=True)", "lars(momentum=0.8, trust_coefficient=0.01)"])
+@pytest.mark.parametrize("spec", ["sgd(momentum=0.8, exclude_1d=True)", "lars(trust_coefficient=0.01)"])
 def test_every_argument_survives_serialization(spec):
     optimizer = OPTIMIZERS.create(spec, learning_rate=0.2, weight_decay=0.03)
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(optimizer))
@@ -128,7 +130,8 @@ def test_saved_in_mid_training_goes_on_equal(spec, tmp_path):
     loaded = keras.models.load_model(tmp_path / "half.keras")
     assert loaded.optimizer.iterations == 4
     loaded.fit(x, y, batch_size=4, epochs=2, shuffle=False, verbose=0)
-    for found, wanted in zip(loaded.optimizer.variables + loaded.weights, whole.optimizer.variables + whole.weights):
+    pairs = ([*network.weights, *network.optimizer.variables] for network in (loaded, whole))
+    for found, wanted in zip(*pairs, strict=True):
         np.testing.assert_array_equal(found, wanted)
 
 
@@ -163,8 +166,9 @@ def test_target_momentum_equals_byol():
 def test_cosine_rate_at_its_ends(warmup):
     rate = learning_rate_schedule("cosine", 2.0, total_steps=20, warmup_steps=warmup)
     values = np.array([float(rate(step)) for step in range(23)])
-    wanted = [2 * t / warmup if t < warmup else 1 + np.cos(np.pi * (t - warmup) / (20 - warmup)) for t in range(21)]
-    np.testing.assert_allclose(values, [*wanted, 0, 0], atol=1e-6)
+    rise = [2 * t / warmup for t in range(warmup)]
+    fall = [1 + np.cos(np.pi * (t - warmup) / (20 - warmup)) for t in range(warmup, 21)]
+    np.testing.assert_allclose(values, [*rise, *fall, 0, 0], atol=1e-6)
 
 
 def test_constant_rate_after_its_warm_up():
@@ -192,7 +196,8 @@ def test_target_momentum_rises_to_one_and_stays():
 
 def test_target_momentum_serializes():
     tau = CosineMomentum(0.9, total_steps=10)
-    again = keras.saving.deserialize_keras_object(json.loads(json.dumps(keras.saving.serialize_keras_object(tau))))
+    written = json.dumps(keras.saving.serialize_keras_object(tau))
+    again = keras.saving.deserialize_keras_object(json.loads(written))
     assert float(again(3)) == float(tau(3))
 
 

@@ -1,4 +1,4 @@
-"""The fields' invariants, identities and bounds along random trajectories, and the refusal of bad constants."""
+"""Invariants, identities and bounds of the fields along random trajectories; refusal of bad constants."""
 
 import numpy as np
 import pytest
@@ -117,8 +117,7 @@ def test_moments_make_the_loss_of_a_batch_exact():
     images = rng.standard_normal((40, 5))
     views = [images + 0.3 * rng.standard_normal((40, 5)) for _ in range(2)]
     X, X_prime = dynamics.moments(*views)
-    # A batch's X' need not be positive semi-definite, unlike an augmentation's.
-    params = type("Moments", (), {"X": X, "X_prime": X_prime})
+    params = LinearNetwork(X=X, X_prime=X_prime)
     W_p, W, W_a = (0.5 * rng.standard_normal((3, width)) for width in (3, 5, 5))
     halves = [
         0.5 * ((x1 @ W.T @ W_p.T - x2 @ W_a.T) ** 2).sum(axis=1).mean() for x1, x2 in (views, views[::-1])

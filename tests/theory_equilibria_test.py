@@ -7,6 +7,7 @@ from tf_directpred.theory import dynamics, equilibria
 from tf_directpred.theory.integrate import (
     bisect_threshold,
     collapse_boundary,
+    ema_threshold,
     escapes,
     first_crossing,
     saddle_of,
@@ -73,6 +74,11 @@ def test_boundary_is_crossed_by_no_trajectory():
         assert escapes([start, 1.01 * s], VISIBLE, 2000) and not escapes([start, 0.99 * s], VISIBLE, 2000)
     saddle = saddle_of(VISIBLE)
     assert collapse_boundary(saddle.p, VISIBLE) == pytest.approx(saddle.s, rel=1e-9)
+    # It leaves the saddle along the eigenvector of -2 eta.
+    values, vectors = np.linalg.eig(equilibria.mode_jacobian(saddle.p, saddle.s, VISIBLE))
+    stable = vectors[:, values.argmin()]
+    slope = (collapse_boundary(saddle.p + 5e-8, VISIBLE) - saddle.s) / 5e-8
+    assert slope == pytest.approx(stable[1] / stable[0], rel=1e-4)
     # The minimum lies exactly at p_+, where ds/dt = 0.
     p_plus = equilibria.parabola_fixed_points(VISIBLE)[1]
     around = collapse_boundary(p_plus + np.array([-0.01, 0.0, 0.01]), VISIBLE)
@@ -132,6 +138,8 @@ def test_thresholds_and_times_refuse_nonsense():
         bisect_threshold(lambda x: x > 0.5, 0.0, 1.0)
     with pytest.raises(ValueError, match="eta must lie between 0 and 0.2"):
         escapes([0.1, 0.1], IsotropicModel(sigma2=0.25, eta=0.3), 10.0)
+    with pytest.raises(ValueError, match="tau must be 1"):
+        ema_threshold(IsotropicModel(sigma2=0.2, eta=0.02, tau=0.8, beta=0.1))
     with pytest.raises(ValueError, match="times must increase"):
         trajectory(dynamics.mode_flow, [0.1, 0.1], [2.0, 1.0], VISIBLE)
 

@@ -72,6 +72,16 @@ def test_views_share_the_feature_and_no_patch():
     assert set(lengths.tolist()) == {2.0, 3.0} and 0.4 < (lengths == 3).mean() < 0.6
 
 
+def test_one_step_is_gradient_descent_of_neurons_and_head():
+    params = PatchModel(head_rate=0.5)
+    views = patch_sgd.draw_views(np.random.default_rng(3), 1024, 8, params)
+    W, E = patch_sgd.weights_of(GENERIC, 8), GENERIC[7:]
+    dW, dE = patch_sgd.gradients(W, E, views)
+    times, states = patch_sgd.train(GENERIC, 0.02, params, dimension=8, reports=1, seed=3)
+    np.testing.assert_allclose(states[-1], patch_sgd.state_of(W - 0.02 * dW, E - 0.01 * dE), atol=1e-15)
+    np.testing.assert_allclose(times, [0.0, 0.02])
+
+
 def test_training_follows_the_flow_until_the_first_feature():
     params = PatchModel(head_rate=0.2)
     start = head.demonstration_start()
@@ -125,3 +135,14 @@ def test_random_starts_and_their_outcomes():
     assert counts[0] < counts[1]
     with pytest.raises(ValueError, match="dimension must be at least 3"):
         head.random_starts(1, 2, seed=0)
+
+
+def test_outcome_is_settled_only_beyond_what_counts_as_learned():
+    params = PatchModel(strength=(20.0, 20.0))
+    for cosine, settled in ((0.82, False), (0.9, True)):
+        off = 1 - cosine**2
+        y = np.array([cosine, 0.0, 0.0, cosine, off, off, 0.0, 0.0, 0.0])
+        assert head.output_agreement(y, params).min() > 0.999
+        assert head.learns_both_features(y) and (head.distance_to_settled(y, params) < 0) == settled
+    both_on_one = np.array([0.9, 0.0, 0.9, 0.0, 0.19, 0.19, 0.0, 0.0, 0.0])
+    assert head.distance_to_settled(both_on_one, params) > 0

@@ -90,7 +90,8 @@ def training():
 
 
 def test_report_draws_and_explains_every_figure(tmp_path, monkeypatch):
-    # The two slow figures are drawn from less: a short training, two starts.
+    # Coarse pictures, and the two slow ones drawn from less: a short training, two starts.
+    monkeypatch.setitem(portraits.style._RC, "savefig.dpi", 30)
     monkeypatch.setattr(report, "_head_training", lambda progress: _short_training())
     draw = report._random_starts
     monkeypatch.setattr(report, "HEAD_RATES", (0.0, 0.1))

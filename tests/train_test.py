@@ -19,9 +19,9 @@ from tf_directpred.train import Experiment, Interrupted, restored, train
 # 350 of the 1,400 scans a batch: four steps an epoch. Dropout: random layers have a state too.
 TINY = Config(
     run_dir="unused", dataset="digits(clutter=False)", encoder="convnet(widths=(4,), strides=(8,))",
-    projector="mlp(hidden=(8,), output=6)", predictor="directpred(update_every=2, use_bias=True)", batch_size=350,
-    epochs=2, learning_rate=0.1, learning_rate_schedule="cosine", warmup_epochs=0.5, target_momentum=0.9,
-    target_momentum_schedule="cosine", target_init="random", seed=3, checkpoint_minutes=1000.0,
+    projector="mlp(hidden=(8,), output=6)", predictor="directpred(update_every=2, use_bias=True)",
+    batch_size=350, epochs=2, learning_rate=0.1, learning_rate_schedule="cosine", warmup_epochs=0.5,
+    target_momentum=0.9, target_momentum_schedule="cosine", target_init="random", seed=3, checkpoint_minutes=1000.0,
 )
 
 
@@ -176,7 +176,7 @@ def test_restoring_leaves_the_checkpoint_as_it_was(experiment, whole):
     ids=lambda change: next(iter(change.values())),
 )
 def test_a_checkpoint_of_another_model_is_refused(whole, change):
-    with pytest.raises(ValueError, match="The checkpoint .*ckpt-8 cannot be read into this model: .*") as caught:
+    with pytest.raises(ValueError, match="The checkpoint .*ckpt-8 cannot be read into this model") as caught:
         restored(Experiment(dataclasses.replace(TINY, **change)), whole[1])
     assert "\n" not in str(caught.value)
 
@@ -201,9 +201,10 @@ def test_two_checkpoints_are_kept_and_none_is_written_twice(experiment, tmp_path
         model.optimizer.iterations.assign(step)
         checkpoint.save()
     assert {f.name for f in tmp_path.glob("*.index")} == {"ckpt-1.index", "ckpt-2.index"}
-    written = (tmp_path / "ckpt-2.index").stat().st_mtime_ns, (tmp_path / "ckpt-2.index").stat().st_ino
+    written = (tmp_path / "ckpt-2.index").stat()
     checkpoint.save()
-    assert written == ((tmp_path / "ckpt-2.index").stat().st_mtime_ns, (tmp_path / "ckpt-2.index").stat().st_ino)
+    again = (tmp_path / "ckpt-2.index").stat()
+    assert (again.st_mtime_ns, again.st_ino) == (written.st_mtime_ns, written.st_ino)
 
 
 def test_no_checkpoint_is_one_line(experiment, tmp_path):
@@ -236,8 +237,10 @@ def test_flags_that_cannot_be_fail_before_training(change, words):
 
 
 def test_rates_follow_the_flags():
-    scaled = dataclasses.replace(TINY, scale_learning_rate=True, batch_size=128, learning_rate_schedule="constant",
-                                 warmup_epochs=0.0, predictor="linear", predictor_optimizer="sgd(learning_rate=0.7)")
+    scaled = dataclasses.replace(
+        TINY, scale_learning_rate=True, batch_size=128, learning_rate_schedule="constant", warmup_epochs=0.0,
+        predictor="linear", predictor_optimizer="sgd(learning_rate=0.7)",
+    )
     model = Experiment(scaled).model()
     rates = {optimizer.learning_rate.numpy() for optimizer in model.optimizer.optimizers}
     assert rates == {np.float32(0.05), np.float32(0.7)}

@@ -52,7 +52,8 @@ class Checkpoint:
         if newest is None:
             return False
         try:
-            self._checkpoint.read(newest).assert_existing_objects_matched()
+            status = self._checkpoint.read(newest).assert_existing_objects_matched()
+            status.expect_partial()  # the manager's own counter is of no use here: no warning about it
         except (tf.errors.OpError, AssertionError, IndexError, ValueError) as error:
             reason = str(error).strip().splitlines()[0].split(". ")[0]
             raise ValueError(f"The checkpoint {newest} cannot be read into this model: {reason}") from error

@@ -16,6 +16,7 @@ def _flag(default, help, choices=None, valid=None):
 
 _POSITIVE = (lambda x: 0 < x < math.inf, "positive and finite")
 _NOT_NEGATIVE = (lambda x: 0 <= x < math.inf, "0 or more, and finite")
+_SEED = (lambda x: 0 <= x < 2**32, "in [0, 2**32)")
 _UNIT = (lambda x: 0 <= x <= 1, "in [0, 1]")
 
 
@@ -27,7 +28,7 @@ class Config:
         ValueError: a value out of range, with what was received and what is allowed.
     """
 
-    mode: str = _flag("train", "What to do.", choices=("train", "evaluate", "export"))
+    mode: str = _flag("train", "What to do.", choices=("train", "evaluate", "export", "theory"))
     run_dir: str = _flag("", "The run's folder: all that a run reads later or leaves behind.")
     resume: bool = _flag(False, "Continue the unfinished run of the same flags in run_dir, if there is one.")
     overwrite: bool = _flag(False, "Replace the run in run_dir.")
@@ -60,7 +61,7 @@ class Config:
     batch_size: int = _flag(128, "Images a step, over all devices.", valid=_POSITIVE)
     epochs: int = _flag(100, "Passes over the training images.", valid=_POSITIVE)
     steps: typing.Optional[int] = _flag(None, "Stop after so many steps at the latest.", valid=_POSITIVE)
-    seed: int = _flag(0, "Of weights, batches and augmentation.", valid=_NOT_NEGATIVE)
+    seed: int = _flag(0, "Of weights, batches and augmentation.", valid=_SEED)
 
     strategy: str = _flag(
         "default", "Devices to train on: one, all of this machine, many machines (TF_CONFIG), or a TPU.",

@@ -123,7 +123,7 @@ def isoloss(form="cosine"):
         p, t, z = _full_precision(prediction, target, projection)
         p_norm, t_norm = (tf.sqrt(tf.maximum(_dot(v, v), _TINY)) for v in (p, t))
         pull = _dot(z, t) / tf.stop_gradient(p_norm * t_norm)
-        weight = tf.stop_gradient(_dot(p, t) / (p_norm**3 * t_norm))
+        weight = tf.stop_gradient(_dot(p, t) / p_norm / t_norm / p_norm**2)  # |p|^3 |t| may vanish in float32
         return -2.0 * (pull - weight * _dot(p, z) / 2)
 
     return cosine_form if form == "cosine" else euclidean_form

@@ -130,7 +130,6 @@ def parse(argv):
         raise ValueError(f"Flags only, as --name=value. Received: {' '.join(rest[1:])}")
     replayed = RunFolder(flags.FLAGS.run_dir).flags
     if flags.FLAGS.mode in ("evaluate", "export") and replayed.is_file():
-        flags.FLAGS.unparse_flags()
         flags.FLAGS([argv[0], f"--flagfile={replayed}", *argv[1:]])
     return argv[:1]
 

@@ -65,16 +65,19 @@ class RecordSplit(Split):
 
     def _balanced(self, examples, seed):
         """Encoded images and labels of the first examples of each class in a seeded order, read until found."""
-        wanted = np.full(self._num_classes, examples // self._num_classes)
-        wanted[: examples % self._num_classes] += 1
+        # Each class has room for its equal share; what does not divide goes, one each, to those that come first.
+        room, spare = np.full(self._num_classes, examples // self._num_classes), examples % self._num_classes
         images, labels = [], []
         for image, label in self._shuffled(seed, epoch=0).as_numpy_iterator():
-            if not self.labelled or wanted[label]:
-                wanted[label] -= 1
-                images.append(image)
-                labels.append(label)
-                if len(images) == examples:
-                    break
+            if self.labelled and room[label] <= 0:
+                if room[label] < 0 or not spare:
+                    continue
+                spare -= 1
+            room[label] -= 1
+            images.append(image)
+            labels.append(label)
+            if len(images) == examples:
+                break
         return np.array(images, object), np.array(labels, np.int64)
 
 

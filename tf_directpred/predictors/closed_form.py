@@ -35,7 +35,7 @@ class ClosedFormPredictor(Predictor):
         super().__init__(**kwargs)
         if rho is not None and not 0 <= rho < 1:
             raise ValueError(f"rho must lie in [0, 1) or be None. Received: rho={rho}")
-        if int(update_every) != update_every or update_every < 1:
+        if not update_every >= 1 or update_every % 1:
             raise ValueError(f"update_every must be an integer >= 1. Received: update_every={update_every}")
         self.rho, self.update_every, self.center = rho, int(update_every), center
         self.use_bias, self.train_kernel = use_bias, train_kernel

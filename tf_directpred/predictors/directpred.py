@@ -46,8 +46,8 @@ class DirectPredLayer(ClosedFormPredictor):
         super().__init__(rho, update_every, center, use_bias, train_kernel, **kwargs)
         if not -1 < epsilon < float("inf"):
             raise ValueError(f"epsilon must be finite and above -1. Received: epsilon={epsilon}")
-        if not exponent > 0:
-            raise ValueError(f"exponent must be positive. Received: exponent={exponent}")
+        if not 0 < exponent < float("inf"):
+            raise ValueError(f"exponent must be finite and positive. Received: exponent={exponent}")
         if epsilon_inside and not normalize:
             raise ValueError("epsilon_inside needs normalize=True. Received: normalize=False")
         if solver not in self.SOLVERS:
@@ -71,7 +71,7 @@ class DirectPredLayer(ClosedFormPredictor):
     def _solve_by_products(self, correlation):
         s_max = spectral_norm(correlation)
         root = newton_schulz_root(tf.math.divide_no_nan(correlation, s_max))
-        scale, lift = (1, 1) if self.normalize else (tf.sqrt(s_max), s_max)
+        scale, lift = (tf.sign(s_max), 1) if self.normalize else (tf.sqrt(s_max), s_max)  # no root of F = 0
         return scale * root + self.epsilon * lift * tf.eye(tf.shape(root)[0], dtype=root.dtype)
 
     def lifted(self, s):

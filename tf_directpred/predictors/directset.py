@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from tf_directpred.predictors.base import PREDICTORS
 from tf_directpred.predictors.closed_form import ClosedFormPredictor, eigh
-from tf_directpred.predictors.matrix_products import spectral_norm
+from tf_directpred.predictors.matrix_products import spectral_norm, unit_scaled
 
 NORMS = {
     "spectral": spectral_norm,
@@ -26,7 +26,7 @@ class DirectSetLayer(ClosedFormPredictor):
         alpha: the power, > 0; 1/2 is like DirectPred, 1 is DirectCopy.
         rho, update_every, center, use_bias, train_kernel: see `ClosedFormPredictor`.
         epsilon: the lift, >= 0.
-        norm: `"spectral"` (by power iteration), `"frobenius"`, `"max"` (largest entry) or `"none"`.
+        norm: `"spectral"` (largest eigenvalue, by matrix products), `"frobenius"`, `"max"` (largest entry) or `"none"`.
 
     Raises:
         ValueError: an argument out of range.
@@ -37,8 +37,8 @@ class DirectSetLayer(ClosedFormPredictor):
     def __init__(self, alpha=0.5, rho=0.5, epsilon=0.3, norm="spectral", update_every=1, center=False, use_bias=False,
                  train_kernel=False, **kwargs):
         super().__init__(rho, update_every, center, use_bias, train_kernel, **kwargs)
-        if not alpha > 0:
-            raise ValueError(f"alpha must be positive. Received: alpha={alpha}")
+        if not 0 < alpha < float("inf"):
+            raise ValueError(f"alpha must be finite and positive. Received: alpha={alpha}")
         if not 0 <= epsilon < float("inf"):
             raise ValueError(f"epsilon must be finite and not negative. Received: epsilon={epsilon}")
         if norm not in NORMS:
@@ -46,6 +46,8 @@ class DirectSetLayer(ClosedFormPredictor):
         self.alpha, self.epsilon, self.norm = alpha, epsilon, norm
 
     def solve(self, correlation):
+        if self.norm != "none":
+            correlation, _ = unit_scaled(correlation)  # as it is divided by a norm anyway
         power = correlation if self.alpha == 1 else self._power(correlation)
         scaled = tf.math.divide_no_nan(power, NORMS[self.norm](power))
         return scaled + self.epsilon * tf.eye(tf.shape(power)[0], dtype=power.dtype)

@@ -5,25 +5,35 @@ XLA's eigendecomposition is many times slower than its matrix products; these ta
 
 import tensorflow as tf
 
-POWER_STEPS = 64
-PROBES = 8
+SQUARINGS = 12
 RIDGE = 5e-7  # bounds the condition; costs at most sqrt(RIDGE) = 7e-4 where an eigenvalue is 0
 
 
+def unit_scaled(matrix):
+    """The matrix over its largest entry's magnitude, which it returns too: no product overflows or vanishes."""
+    scale = tf.reduce_max(tf.abs(matrix))
+    return tf.math.divide_no_nan(matrix, scale), scale
+
+
 def spectral_norm(matrix):
-    """Largest eigenvalue of a positive semi-definite matrix, by power iteration.
+    """Largest eigenvalue of a positive semi-definite matrix, by repeated squaring.
+
+        P = A^n,  n = 2^12;    s_max ~ trace(A P) / trace(P), the mean of the eigenvalues s with weights s^n
+
+    Power iteration needs thousands of steps where the largest eigenvalues lie close together, as DirectPred
+    makes them; twelve squarings are thousands of steps.
 
     Args:
-        matrix: (d, d).
+        matrix: A, (d, d).
 
     Returns:
-        A scalar, from 0.3 % below the exact value up to it; 0 for the zero matrix.
+        A scalar, from ln(d) / 2^12 of it below the exact value up to it; 0 for the zero matrix.
     """
-    # Several fixed random starts: no eigenvector can be orthogonal to all of them.
-    x = tf.random.stateless_normal((matrix.shape[0], PROBES), seed=(2021, 10), dtype=matrix.dtype)
-    for _ in range(POWER_STEPS):
-        x = tf.math.l2_normalize(tf.matmul(matrix, x), axis=0, epsilon=1e-30)
-    return tf.reduce_max(tf.reduce_sum(x * tf.matmul(matrix, x), axis=0))
+    unit, scale = unit_scaled(matrix)
+    power = unit
+    for _ in range(SQUARINGS):
+        power, _ = unit_scaled(tf.matmul(power, power))
+    return scale * tf.math.divide_no_nan(tf.reduce_sum(unit * power), tf.linalg.trace(power))
 
 
 def newton_schulz_root(matrix, iterations=20):

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from tf_directpred.predictors.base import PREDICTORS
-from tf_directpred.predictors.closed_form import ClosedFormPredictor, second_moment
+from tf_directpred.predictors.closed_form import ClosedFormPredictor, eigh, second_moment
 
 
 @PREDICTORS.register("optimal")
@@ -43,8 +43,11 @@ class OptimalPredictor(ClosedFormPredictor):
         return [*super().moments(online, target), (self.cross, second_moment(tf.concat(online, 0), tf.concat(partner, 0)))]
 
     def kernel_of(self, correlation, cross):
-        ridged = correlation + self.ridge * tf.eye(tf.shape(correlation)[0], dtype=correlation.dtype)
-        return tf.linalg.cholesky_solve(tf.linalg.cholesky(ridged), (cross + tf.transpose(cross)) / 2 if self.symmetrize else cross)
+        # Not by Cholesky, which fails where the ridge is lost in the rounding of a large, singular F.
+        s, u = eigh(correlation)
+        c = tf.cast((cross + tf.transpose(cross)) / 2 if self.symmetrize else cross, s.dtype)
+        kernel = tf.matmul(u / (tf.maximum(s, 0) + self.ridge), tf.matmul(u, c, transpose_a=True))
+        return tf.cast(kernel, correlation.dtype)
 
     def get_config(self):
         config = {**super().get_config(), "ridge": self.ridge, "symmetrize": self.symmetrize}

@@ -7,6 +7,9 @@ from tf_directpred.theory.dynamics import mode_ema_flow, mode_flow
 from tf_directpred.theory.equilibria import critical_decay, mode_fixed_points, parabola_fixed_points
 from tf_directpred.theory.parameters import require
 
+# Distance from the saddle within which its stable manifold is its tangent.
+_NEAR = 1e-7
+
 
 def trajectory(field, y0, times, params, *, rtol=1e-10, atol=1e-13, method="DOP853"):
     """Integrates a field from time 0.
@@ -77,11 +80,11 @@ def outcomes(field, starts, horizon, params, remaining):
     return np.array(ends)
 
 
-def euler(rates, y0, step, steps, params):
+def euler(field, y0, step, steps, params):
     """Gradient descent: simultaneous explicit Euler steps of a field.
 
     Args:
-        rates: `f(t, y, params) -> dy/dt`; y0: state, any shape; step: size; steps: how many; params: the
+        field: `f(t, y, params) -> dy/dt`; y0: state, any shape; step: size; steps: how many; params: the
             field's.
 
     Returns:
@@ -89,7 +92,7 @@ def euler(rates, y0, step, steps, params):
     """
     y = np.array(y0, dtype=float)
     for n in range(steps):
-        y = y + step * rates(n * step, y, params)
+        y = y + step * field(n * step, y, params)
     return y
 
 
@@ -125,34 +128,28 @@ def _stable_manifold(p, p_minus, params):
     """s on one branch of the manifold, at p all on one side of the saddle, `(n,)`."""
     if not p.size:
         return p
-    noise = 1 + params.sigma2
-    saddle = np.array([p_minus, p_minus**2 / params.alpha_p])
-    # The eigenvector of -2 eta, as d log(s) / dp; p falls strictly with time on both branches, so p can
-    # stand in for time, and log(s) keeps the digits of an s that falls below 1e-6.
-    slope = (noise * p_minus**2 - params.eta) * p_minus / (params.alpha_p * params.eta) / saddle[1]
-    order = np.argsort(np.abs(p - p_minus))
-    near = np.abs(p - p_minus) <= 1e-7
-    log_s = np.log(saddle[1]) + slope * (p - p_minus)
-    if not near.all():
-        start = p_minus + np.copysign(1e-7, p[order[-1]] - p_minus)
+    log_saddle = np.log(p_minus**2 / params.alpha_p)
+    # The eigenvector of -2 eta. p is monotone along a branch and can stand in for time; log(s) keeps the
+    # digits of an s that falls below 1e-6.
+    slope = ((1 + params.sigma2) * p_minus**2 - params.eta) / (params.eta * p_minus)
+    log_s = log_saddle + slope * (p - p_minus)
+    away = np.abs(p - p_minus) > _NEAR
+    if away.any():
+        stop = p[np.abs(p - p_minus).argmax()]
+        start = p_minus + np.copysign(_NEAR, stop - p_minus)
 
         def d_log_s(at, log_s):
-            dp, ds = mode_flow(0.0, np.array([at, np.exp(log_s[0])]), params)
-            return [ds / np.exp(log_s[0]) / dp]
+            s = np.exp(log_s[0])
+            dp, ds = mode_flow(0.0, np.array([at, s]), params)
+            return [ds / s / dp]
 
-        stop = p[order[-1]]
+        first = [log_saddle + slope * (start - p_minus)]
         path = solve_ivp(
-            d_log_s,
-            (start, stop),
-            [np.log(saddle[1]) + slope * (start - p_minus)],
-            method="LSODA",
-            rtol=1e-10,
-            atol=1e-12,
-            dense_output=True,
+            d_log_s, (start, stop), first, method="LSODA", rtol=1e-10, atol=1e-12, dense_output=True
         )
         if not path.success:
             raise RuntimeError(f"the separatrix could not be followed: {path.message}")
-        log_s[~near] = path.sol(p[~near])[0]
+        log_s[away] = path.sol(p[away])[0]
     return np.exp(log_s)
 
 
@@ -214,10 +211,11 @@ def ema_threshold(params, horizon=6000.0, rtol=1e-5):
         A float, above p_-.
 
     Raises:
-        ValueError: eta is out of range.
+        ValueError: eta is out of range, or tau is not 1.
 
     Reference: Tian et al. 2021, eqs. 11-13.
     """
+    require(params.tau == 1, "tau", "be 1, where the moving average leads", params.tau)
     p_minus, p_plus = parabola_fixed_points(params)
 
     def escapes_from(p0):

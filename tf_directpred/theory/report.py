@@ -4,6 +4,7 @@ import functools
 import html
 import os
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -27,7 +28,7 @@ class Entry(NamedTuple):
     """A figure of the page: its file's stem, and the function that draws it."""
 
     name: str
-    draw: callable
+    draw: Callable
 
 
 def count_learned(strength, rates, starts, seed=0, dimension=64, horizon=1e7):

@@ -19,7 +19,8 @@ def moments(view1, view2):
         view1, view2: arrays `(N, n1)`; row i of both are two views of one image.
 
     Returns:
-        `(X, X_prime)`, each `(n1, n1)`.
+        `(X, X_prime)`, each `(n1, n1)`; X' is positive semi-definite, X only if the views of an image agree
+        more than they differ.
 
     Raises:
         ValueError: the views are not matrices of one shape.

@@ -159,7 +159,7 @@ def _memory(axis):
 
 
 def _weight_decay(axis):
-    etas = np.linspace(0.005, 0.2, 60)
+    etas = np.linspace(0.005, 0.2, 40)
     models = [IsotropicModel(sigma2=0.25, eta=eta) for eta in etas]
     axis.plot(
         etas, [equilibria.parabola_fixed_points(params)[0] for params in models], color=GREEN, label=r"$p_-$"
@@ -171,7 +171,7 @@ def _weight_decay(axis):
 
 
 def _target_rate(axes):
-    rates = np.geomspace(0.04, 2, 9)
+    rates = np.geomspace(0.04, 2, 7)
     models = [IsotropicModel(sigma2=0.2, eta=0.02, beta=beta) for beta in rates]
     p_minus, p_plus = equilibria.parabola_fixed_points(models[0])
     axes[0].semilogx(

@@ -40,7 +40,8 @@ def head_regimes(horizon=3500.0):
     figure, axes = panels(3, len(REGIMES), width=4.6, height=3.5, sharex=True)
     for column, (rate, name) in zip(axes.T, REGIMES.items()):
         params = PatchModel(head_rate=rate)
-        y = trajectory(head.population_flow, start, times, params)
+        # Once a feature is learned the flow is stiff, and an explicit method slow.
+        y = trajectory(head.population_flow, start, times, params, method="LSODA", rtol=1e-8, atol=1e-11)
         _cosines(column[0], times[1:], y[1:])
         column[1].semilogx(times[1:], y[1:, 8], color=BLUE, label=r"$E_{21}$")
         column[1].semilogx(times[1:], y[1:, 7], "--", color=VERMILLION, label=r"$E_{12}$")
@@ -75,15 +76,13 @@ def _phases(axis, times, y):
         start = end
 
 
-def _cosines(axis, times, y, **style):
+def _cosines(axis, times, y):
     cosines = head.cosines(y)
     for j in (0, 1):
         for l in (0, 1):
             color, dash = _LOOKS[j][l]
             label = rf"$|\cos(w_{j + 1},v_{l + 1})|$"
-            axis.semilogx(
-                times, cosines[:, j, l], **{"color": color, "linestyle": dash, "label": label, **style}
-            )
+            axis.semilogx(times, cosines[:, j, l], color=color, linestyle=dash, label=label)
 
 
 def _agreement(axis, times, y, params):
