@@ -24,6 +24,7 @@ ALLOWED = {
     "config": set(),
     "run_folder": set(),
     "checkpoint": set(),
+    "distribution": set(),
     "optim": set(),
     "export": set(),
     "probes": set(),
@@ -36,7 +37,7 @@ ALLOWED = {
     "callbacks": {"probes"},
     "train": {
         "config", "model", "networks", "predictors", "data", "losses", "optim", "callbacks", "run_folder",
-        "checkpoint",
+        "checkpoint", "distribution",
     },
     "evaluate": {"train", "data", "probes", "config", "run_folder", "checkpoint"},
     "report": {"config", "data", "probes", "theory", "run_folder", "checkpoint"},

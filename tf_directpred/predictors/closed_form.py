@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from tf_directpred.predictors.base import Predictor
+from tf_directpred.predictors.float32_products import matmul
 
 
 class ClosedFormPredictor(Predictor):
@@ -113,7 +114,7 @@ class ClosedFormPredictor(Predictor):
 
 def second_moment(x, y):
     """E[x y^T] over a batch: (n, d), (n, e) -> (d, e)."""
-    return tf.matmul(x, y, transpose_a=True) / tf.cast(tf.shape(x)[0], x.dtype)
+    return matmul(x, y, transpose_a=True) / tf.cast(tf.shape(x)[0], x.dtype)
 
 
 def eigh(matrix):

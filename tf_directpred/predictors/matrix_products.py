@@ -5,6 +5,8 @@ XLA's eigendecomposition is many times slower than its matrix products; these ta
 
 import tensorflow as tf
 
+from tf_directpred.predictors.float32_products import matmul
+
 SQUARINGS = 12
 RIDGE = 5e-7  # bounds the condition; costs at most sqrt(RIDGE) = 7e-4 where an eigenvalue is 0
 
@@ -32,7 +34,7 @@ def spectral_norm(matrix):
     unit, scale = unit_scaled(matrix)
     power = unit
     for _ in range(SQUARINGS):
-        power, _ = unit_scaled(tf.matmul(power, power))
+        power, _ = unit_scaled(matmul(power, power))
     return scale * tf.math.divide_no_nan(tf.reduce_sum(unit * power), tf.linalg.trace(power))
 
 
@@ -61,8 +63,8 @@ def newton_schulz_root(matrix, iterations=20):
     residual = identity - y
     for _ in range(iterations):
         t = identity + residual / 2
-        next_y, next_z = symmetric(tf.matmul(y, t)), symmetric(tf.matmul(t, z))
-        next_residual = identity - tf.matmul(next_z, next_y)
+        next_y, next_z = symmetric(matmul(y, t)), symmetric(matmul(t, z))
+        next_residual = identity - matmul(next_z, next_y)
         closer = tf.norm(next_residual) < tf.norm(residual)
         y, z, residual = (tf.where(closer, new, old) for new, old in ((next_y, y), (next_z, z), (next_residual, residual)))
     return y * (1 + RIDGE) ** 0.5
