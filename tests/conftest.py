@@ -22,18 +22,6 @@ def float64():
 
 
 @pytest.fixture
-def float64():
-    """Keras in double precision, for one test."""
-    import keras
-
-    keras.config.set_floatx("float64")
-    keras.config.set_dtype_policy("float64")
-    yield
-    keras.config.set_floatx("float32")
-    keras.config.set_dtype_policy("float32")
-
-
-@pytest.fixture
 def policy():
     """Sets Keras's dtype policy, for one test."""
     import keras
