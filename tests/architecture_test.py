@@ -40,6 +40,7 @@ ALLOWED = {
         "checkpoint", "distribution",
     },
     "evaluate": {"train", "data", "probes", "config", "run_folder", "checkpoint"},
+    "linear_evaluation": {"train", "data", "probes", "config"},
     "report": {"config", "data", "probes", "theory", "run_folder", "checkpoint"},
     "theory_check": {"model", "predictors", "losses", "optim", "theory"},
 }

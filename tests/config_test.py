@@ -82,7 +82,7 @@ def test_a_flagfile_is_of_the_run_not_of_the_command(tmp_path):
 @pytest.mark.parametrize(
     "field, value, allowed",
     [
-        ("mode", "trian", "train, evaluate, export"),
+        ("mode", "trian", "train, evaluate, linear, export"),
         ("target", "EMA", "ema, none"),
         ("target_init", "zeros", "copy, random"),
         ("target_momentum", 1.2, "in [0, 1]"),

@@ -28,7 +28,7 @@ class Config:
         ValueError: a value out of range, with what was received and what is allowed.
     """
 
-    mode: str = _flag("train", "What to do.", choices=("train", "evaluate", "export", "theory"))
+    mode: str = _flag("train", "What to do.", choices=("train", "evaluate", "linear", "export", "theory"))
     run_dir: str = _flag("", "The run's folder: all that a run reads later or leaves behind.")
     resume: bool = _flag(False, "Continue the unfinished run of the same flags in run_dir, if there is one.")
     overwrite: bool = _flag(False, "Replace the run in run_dir.")
@@ -86,7 +86,8 @@ class Config:
     eval_examples: typing.Optional[int] = _flag(
         None, "Train and test images of every probe, at most (seeded, class-balanced).", valid=_POSITIVE
     )
-    probe_epochs: int = _flag(50, "Epochs of the linear probe.", valid=_POSITIVE)
+    probe_epochs: int = _flag(50, "Epochs of the linear probe, and of mode=linear.", valid=_POSITIVE)
+    linear_rates: str = _flag("0.4,0.3,0.2,0.1,0.05", "Of mode=linear: rates (times batch / 256) to train side by side.")
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -106,6 +107,17 @@ class Config:
                 raise ValueError(f"{flag} needs strategy={strategy}. Received: strategy={self.strategy}")
         if self.strategy == "tpu" and not self.tpu:
             raise ValueError("strategy=tpu needs the TPU's address: --tpu=ADDRESS (local on a TPU machine)")
+        self.rates()
+
+    def rates(self):
+        """`linear_rates` as numbers."""
+        try:
+            rates = [float(word) for word in self.linear_rates.split(",")]
+        except ValueError:
+            rates = [0.0]
+        if not all(0 < rate < math.inf for rate in rates):
+            raise ValueError(f"linear_rates must be positive numbers, as 0.4,0.1. Received: {self.linear_rates}")
+        return rates
 
     def flagfile(self):
         """The run as a flagfile's text: `--flagfile=FILE --run_dir=ELSEWHERE` replays it."""

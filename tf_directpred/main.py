@@ -54,6 +54,8 @@ def run(argv):
     model = restored(experiment, folder)
     if config.mode == "evaluate":
         folder.write_metrics(_evaluate(experiment, model))
+    elif config.mode == "linear":
+        folder.write_metrics(_linear(experiment, model))
     else:
         _export(experiment, model, folder)
     return 0
@@ -106,6 +108,14 @@ def _evaluate(experiment, model):
     if metrics is None:
         print(f"no evaluation: {experiment.evaluation_source.name} has no labels (--eval_dataset names a set that has)")
         return {}
+    print(table(metrics), flush=True)
+    return metrics
+
+
+def _linear(experiment, model):
+    from tf_directpred.linear_evaluation import linear_evaluation, table
+
+    metrics = linear_evaluation(experiment, model)
     print(table(metrics), flush=True)
     return metrics
 

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_directpred.data.augmentation import crop_boxes, sample_parameters
-from tf_directpred.data.source import Split, choose_examples, on_host, shuffled_indices
+from tf_directpred.data.source import Split, choose_examples, gathered_batches, on_host, shuffled_indices
 
 _EVALUATION_MARGIN = 8 / 7  # shorter side : evaluation size, as 256 : 224
 _UNREADABLE = "Cannot read or decode the image "
@@ -36,9 +36,9 @@ class EncodedSplit(Split):
         files = tf.data.Dataset.from_tensor_slices((self.paths[chosen], labels)).batch(batch_size)
         return evaluation_images(files, self.read, self._side)
 
-    def training_batches(self, batch_size, seed, start=0):
-        paths = on_host(self.paths)
-        return shuffled_indices(self.size, batch_size, seed, start).map(lambda t, i: (t, tf.gather(paths, i)))
+    def training_batches(self, batch_size, seed, start=0, labels=False):
+        arrays = (on_host(self.paths), on_host(self.labels)) if labels else on_host(self.paths)
+        return gathered_batches(arrays, shuffled_indices(self.size, batch_size, seed, start))
 
 
 def evaluation_images(items, read, side):

@@ -1,5 +1,6 @@
 """Two augmented views of every image, as an infinite stream of batches."""
 
+import dataclasses
 import functools
 
 import tensorflow as tf
@@ -39,18 +40,44 @@ def view_batches(source, recipe, batch_size, seed, start=0, split=None, other_re
     recipes = recipe, find_recipe(other_recipe or recipe.other_view or recipe)
     split = source.splits[split or source.pretrain_split]
     batches = split.training_batches(batch_size, seed, start).map(lambda t, examples: (t, examples[own]))
-    size = view_size(recipe, source.image_shape)
-    finish = _compiled_views(recipes, size, part)
+    views = _view_maker(source, split, recipes, batch_size // count, seed, part)
+    return batches.map(views, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+
+
+def labelled_crops(source, recipe, batch_size, seed):
+    """Infinite dataset of training images for a classifier: of one view, what a recipe crops and flips, and labels.
+
+    Args:
+        source: a `Source` with labels, of which `train_split` is read.
+        recipe: `Recipe` or spec, of which only crop, flip and normalisation are applied.
+        batch_size, seed: as `view_batches`.
+
+    Returns:
+        tf.data.Dataset of float32 `(batch_size, height, width, 3)` and int64 `(batch_size,)`.
+    """
+    recipe = dataclasses.replace(find_recipe(recipe), jitter_probability=0.0, grey=0.0, blur=0.0, solarize=0.0)
+    split = source.splits[source.train_split]
+    views = _view_maker(source, split, (recipe,), batch_size, seed, part=(0, 1))
+    batches = split.training_batches(batch_size, seed, labels=True)
+    batches = batches.map(
+        lambda t, pair: (views(t, pair[0])["view1"], pair[1]), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
+    return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def _view_maker(source, split, recipes, size, seed, part):
+    """Function of (t, examples of `size` images) -> their views, a dict."""
+    sides = view_size(recipes[0], source.image_shape)
+    finish = _compiled_views(recipes, sides, part)
 
     def views(t, examples):
-        seeds = [(seed, 2 * t + view) for view in range(2)]
+        seeds = [(seed, 2 * t + view) for view in range(len(recipes))]
         if examples.dtype != tf.string:
             return finish(examples, seeds)
-        items = tf.ensure_shape(examples, (batch_size // count,))
-        return finish(crop_views(items, split.read, recipes, seeds, size, part), seeds)
+        items = tf.ensure_shape(examples, (size,))
+        return finish(crop_views(items, split.read, recipes, seeds, sides, part), seeds)
 
-    batches = batches.map(views, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return batches.prefetch(tf.data.AUTOTUNE)
+    return views
 
 
 def steps_per_epoch(source, batch_size, split=None):

@@ -43,11 +43,13 @@ class RecordSplit(Split):
             records = tf.data.Dataset.from_tensor_slices(self._balanced(examples, seed))
         return evaluation_images(records.batch(batch_size), self.read, self._side)
 
-    def training_batches(self, batch_size, seed, start=0):
+    def training_batches(self, batch_size, seed, start=0, labels=False):
         steps = self.size // batch_size
 
         def epoch(number):
-            return self._shuffled(seed, number).map(lambda image, label: image).batch(batch_size, drop_remainder=True)
+            records = self._shuffled(seed, number)
+            records = records if labels else records.map(lambda image, label: image)
+            return records.batch(batch_size, drop_remainder=True)
 
         first = start // steps
         batches = tf.data.Dataset.range(first, np.iinfo(np.int64).max).flat_map(epoch).skip(start % steps)

@@ -36,10 +36,11 @@ class Split:
         """
         raise NotImplementedError
 
-    def training_batches(self, batch_size, seed, start=0):
+    def training_batches(self, batch_size, seed, start=0, labels=False):
         """Infinite tf.data.Dataset of `(t, examples)`, t = start, start + 1, ...; every epoch is shuffled anew.
 
-        `examples` are images, uint8 `(batch, height, width, 3)`, or encoded images, string `(batch,)`.
+        `examples` are images, uint8 `(batch, height, width, 3)`, or encoded images, string `(batch,)`;
+        with `labels`, pairs of these and their labels, int64 `(batch,)`.
         """
         raise NotImplementedError
 
@@ -81,10 +82,9 @@ class ArraySplit(Split):
         labels = labels if self.labelled else np.full(len(images), -1, np.int64)
         return gathered(images, labels, batch_size)
 
-    def training_batches(self, batch_size, seed, start=0):
-        images = on_host(self._arrays[0])
-        steps = shuffled_indices(self.size, batch_size, seed, start)
-        return steps.map(lambda t, indices: (t, tf.gather(images, indices)), tf.data.AUTOTUNE, deterministic=True)
+    def training_batches(self, batch_size, seed, start=0, labels=False):
+        arrays = tuple(map(on_host, self._arrays)) if labels else on_host(self._arrays[0])
+        return gathered_batches(arrays, shuffled_indices(self.size, batch_size, seed, start))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,6 +124,15 @@ def gathered(images, labels, batch_size):
     images, labels = on_host(images), on_host(labels)
     indices = tf.data.Dataset.range(labels.shape[0]).batch(batch_size)
     return indices.map(lambda i: (tf.gather(images, i), tf.gather(labels, i))).prefetch(2)
+
+
+def gathered_batches(arrays, steps):
+    """Turns a dataset of `(t, indices)` into one of `(t, rows of an array, or of each array of a tuple)`."""
+
+    def gather(t, indices):
+        return t, tf.nest.map_structure(lambda array: tf.gather(array, indices), arrays)
+
+    return steps.map(gather, tf.data.AUTOTUNE, deterministic=True)
 
 
 def shuffled_indices(size, batch_size, seed, start):
