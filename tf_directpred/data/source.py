@@ -37,7 +37,7 @@ class Split:
         raise NotImplementedError
 
     def training_batches(self, batch_size, seed, start=0):
-        """Infinite tf.data.Dataset of `(t, examples)`, t = start, start + 1, ...; every epoch is shuffled anew.
+        """Infinite dataset of `(t, examples)`, t = start, start + 1, ...; each epoch in a new order.
 
         `examples` are images, uint8 `(batch, height, width, 3)`, or encoded images, string `(batch,)`.
         """
@@ -84,7 +84,9 @@ class ArraySplit(Split):
     def training_batches(self, batch_size, seed, start=0):
         images = on_host(self._arrays[0])
         steps = shuffled_indices(self.size, batch_size, seed, start)
-        return steps.map(lambda t, indices: (t, tf.gather(images, indices)), tf.data.AUTOTUNE, deterministic=True)
+        return steps.map(
+            lambda t, indices: (t, tf.gather(images, indices)), tf.data.AUTOTUNE, deterministic=True
+        )
 
 
 @dataclasses.dataclass(frozen=True)
