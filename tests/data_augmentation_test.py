@@ -90,7 +90,9 @@ def deepmind_box(rng, height, width, recipe):
     return rng.integers(0, height - h + 1), rng.integers(0, width - w + 1), h, w
 
 
-@pytest.mark.parametrize("convention, reference", [("torchvision", torchvision_box), ("deepmind", deepmind_box)])
+@pytest.mark.parametrize(
+    "convention, reference", [("torchvision", torchvision_box), ("deepmind", deepmind_box)]
+)
 @pytest.mark.parametrize("height, width", [(224, 224), (96, 200), (600, 90)])
 def test_crop_windows_are_distributed_as_the_original(convention, reference, height, width):
     recipe, count = Recipe(convention=convention), 3000
@@ -111,7 +113,9 @@ def test_crop_windows_are_distributed_as_the_original(convention, reference, hei
 
 def test_every_position_of_a_crop_is_equally_likely():
     recipe = Recipe(crop_area=(0.25, 0.25), crop_ratio=(1.0, 1.0))
-    boxes = augmentation.crop_boxes(recipe, augmentation.sample_parameters(recipe, (0, 1), 8000)["crop"], 8, 8)
+    boxes = augmentation.crop_boxes(
+        recipe, augmentation.sample_parameters(recipe, (0, 1), 8000)["crop"], 8, 8
+    )
     assert (boxes[:, 2:].numpy() == 4).all()
     for positions in boxes.numpy().T[:2]:
         assert scipy.stats.chisquare(np.bincount(positions, minlength=5)).pvalue > 0.01
@@ -132,7 +136,9 @@ def test_colour_factors_have_their_ranges_and_probabilities(convention):
     additive = convention == "deepmind"
     ranges = {
         "brightness": (-0.4, 0.4, 0.0) if additive else (0.6, 1.4, 1.0),
-        "contrast": (0.7, 1.3, 1.0), "saturation": (0.0, 2.5, 1.0), "hue": (-0.1, 0.1, 0.0),
+        "contrast": (0.7, 1.3, 1.0),
+        "saturation": (0.0, 2.5, 1.0),
+        "hue": (-0.1, 0.1, 0.0),
     }
     jittered = drawn["contrast"] != 1.0
     for name, (low, high, neutral) in ranges.items():
@@ -153,7 +159,9 @@ def test_colour_factors_have_their_ranges_and_probabilities(convention):
 def test_crop_equals_pillow(source, target):
     images = photos(16, *source)
     recipe = Recipe()
-    boxes = augmentation.crop_boxes(recipe, augmentation.sample_parameters(recipe, (0, 4), 16)["crop"], *source)
+    boxes = augmentation.crop_boxes(
+        recipe, augmentation.sample_parameters(recipe, (0, 4), 16)["crop"], *source
+    )
     flip = np.arange(16) % 2 == 1
     cropped = augmentation.apply_crop(images, boxes, tf.constant(flip), recipe, target)
     for image, box, mirrored, ours in zip(images, boxes.numpy(), flip, np.transpose(cropped, (0, 2, 3, 1))):
@@ -165,7 +173,9 @@ def test_crop_equals_pillow(source, target):
 
 def test_bicubic_crop_equals_tf_image():
     images = photos(6, 40, 30)
-    boxes = np.array([[0, 0, 40, 30], [3, 5, 20, 20], [10, 2, 7, 25], [39, 29, 1, 1], [1, 1, 30, 9], [5, 5, 24, 24]])
+    boxes = np.array(
+        [[0, 0, 40, 30], [3, 5, 20, 20], [10, 2, 7, 25], [39, 29, 1, 1], [1, 1, 30, 9], [5, 5, 24, 24]]
+    )
     recipe = Recipe(convention="deepmind")
     ours = augmentation.apply_crop(images, tf.constant(boxes), tf.zeros(6, tf.bool), recipe, (24, 24))
     for image, (top, left, height, width), view in zip(images, boxes, np.transpose(ours, (0, 2, 3, 1))):
@@ -202,8 +212,10 @@ def test_jitter_in_each_order_equals_numpy(convention):
     rng = np.random.default_rng(1)
     low = -0.5 if convention == "deepmind" else 0.4
     parameters = {
-        "brightness": rng.uniform(low, 0.5 if low < 0 else 1.6, 24), "contrast": rng.uniform(0.3, 1.9, 24),
-        "saturation": rng.uniform(0, 2.5, 24), "hue": rng.uniform(-0.5, 0.5, 24),
+        "brightness": rng.uniform(low, 0.5 if low < 0 else 1.6, 24),
+        "contrast": rng.uniform(0.3, 1.9, 24),
+        "saturation": rng.uniform(0, 2.5, 24),
+        "hue": rng.uniform(-0.5, 0.5, 24),
     }
     recipe = Recipe(convention=convention, grey=0.0)
     tensors = {name: tf.constant(value, tf.float32) for name, value in parameters.items()}
@@ -253,7 +265,9 @@ def test_normalize_is_what_an_unaugmented_view_is():
     np.testing.assert_allclose(normalize(photos(), plain), augment(photos(), plain, (0, 0)), atol=1e-6)
     np.testing.assert_allclose(normalize(photos(), "none"), photos() / np.float32(255), atol=1e-6)
     cifar = normalize(photos(), "directpred_cifar").numpy()
-    np.testing.assert_allclose(cifar * [0.2023, 0.1994, 0.2010] + [0.4914, 0.4822, 0.4465], photos() / 255.0, atol=1e-5)
+    np.testing.assert_allclose(
+        cifar * [0.2023, 0.1994, 0.2010] + [0.4914, 0.4822, 0.4465], photos() / 255.0, atol=1e-5
+    )
 
 
 def test_view_sizes():
@@ -273,7 +287,9 @@ def test_batches_of_unknown_size():
 
 def test_recipes_by_spec():
     assert find_recipe("digits(blur=0.25)") == dataclasses.replace(RECIPES["digits"], blur=0.25)
-    with pytest.raises(ValueError, match=r"Unknown augmentation recipe 'moco'. Known: .*directpred_cifar.*simclr_cifar"):
+    with pytest.raises(
+        ValueError, match=r"Unknown augmentation recipe 'moco'. Known: .*directpred_cifar.*simclr_cifar"
+    ):
         find_recipe("moco")
     with pytest.raises(ValueError, match="no field blurr. Allowed: size, crop_area.*blur,"):
         find_recipe("digits(blurr=1)")

@@ -53,7 +53,8 @@ def test_labels_belong_to_the_scans():
 def test_renderings_are_the_same_every_time_and_in_every_partition(cluttered):
     again = SOURCES.create("digits(renderings=1)")
     np.testing.assert_array_equal(
-        cluttered.splits["train"].arrays()[0][:1400], again.splits["train"].arrays()[0])
+        cluttered.splits["train"].arrays()[0][:1400], again.splits["train"].arrays()[0]
+    )
     validation = SOURCES.create("digits(renderings=1, validation=True)")
     held = validation.splits["test"].arrays()[0]
     np.testing.assert_array_equal(held, again.splits["train"].arrays()[0][1100:])
@@ -78,10 +79,14 @@ def test_digits_are_lighter_than_their_background(cluttered):
 
 @pytest.mark.parametrize("value", ["0", "-1", "1.5"])
 def test_bad_renderings(value):
-    with pytest.raises(ValueError, match=f"renderings must be a positive integer. Received: renderings={value}"):
+    with pytest.raises(
+        ValueError, match=f"renderings must be a positive integer. Received: renderings={value}"
+    ):
         SOURCES.create(f"digits(renderings={value})")
 
 
 def test_unknown_option_names_the_signature():
-    with pytest.raises(ValueError, match="takes no argument colour. Allowed: digits.clutter=True, renderings=5"):
+    with pytest.raises(
+        ValueError, match="takes no argument colour. Allowed: digits.clutter=True, renderings=5"
+    ):
         SOURCES.create("digits(colour=1)")

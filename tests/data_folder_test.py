@@ -20,7 +20,9 @@ def write(path, colour=(200, 30, 30), size=(40, 30), mode="RGB", **kwargs):
 def classes(root, counts, suffix=".jpg"):
     for number, (name, count) in enumerate(counts.items()):
         for i in range(count):
-            write(root / name / f"{i:02d}{suffix}", colour=(50 * number + 20, 100, i), size=(40 + i, 30 + 2 * i))
+            write(
+                root / name / f"{i:02d}{suffix}", colour=(50 * number + 20, 100, i), size=(40 + i, 30 + 2 * i)
+            )
 
 
 def files(split):
@@ -37,8 +39,10 @@ def test_a_labelled_folder_holds_out_a_fifth_of_each_class(tmp_path):
     assert not files(train) & files(test) and len(files(train) | files(test)) == 17
     again = SOURCES.create("folder(size=16)", data_dir=str(tmp_path))
     assert files(again.splits["test"]) == files(test)
-    seeds = {frozenset(files(SOURCES.create(f"folder(size=16, seed={s})", data_dir=str(tmp_path)).splits["test"]))
-             for s in range(5)}
+    seeds = {
+        frozenset(files(SOURCES.create(f"folder(size=16, seed={s})", data_dir=str(tmp_path)).splits["test"]))
+        for s in range(5)
+    }
     assert len(seeds) > 1
     images, labels = test.arrays()
     assert images.shape == (4, 16, 16, 3) and images.dtype == np.uint8
@@ -72,7 +76,9 @@ def test_a_test_class_that_train_has_not(tmp_path):
         SOURCES.create(f"folder(path={str(tmp_path)!r})")
 
 
-@pytest.mark.parametrize("names", [["a.jpg", "b.png"], ["only/a.jpg", "only/b.jpg"], ["a.jpg", "x/b.jpg", "y/c.jpg"]])
+@pytest.mark.parametrize(
+    "names", [["a.jpg", "b.png"], ["only/a.jpg", "only/b.jpg"], ["a.jpg", "x/b.jpg", "y/c.jpg"]]
+)
 def test_without_labels_there_is_only_pretraining(tmp_path, names):
     for name in names + ["notes.txt"]:
         if name.endswith("txt"):
@@ -88,8 +94,15 @@ def test_without_labels_there_is_only_pretraining(tmp_path, names):
 
 def test_every_kind_of_jpeg_and_png_becomes_rgb(tmp_path):
     kinds = {
-        "rgb.jpg": "RGB", "grey.jpeg": "L", "cmyk.JPG": "CMYK", "rgb.png": "RGB", "alpha.png": "RGBA",
-        "grey.png": "L", "greyalpha.PNG": "LA", "palette.png": "P", "one.png": "1",
+        "rgb.jpg": "RGB",
+        "grey.jpeg": "L",
+        "cmyk.JPG": "CMYK",
+        "rgb.png": "RGB",
+        "alpha.png": "RGBA",
+        "grey.png": "L",
+        "greyalpha.PNG": "LA",
+        "palette.png": "P",
+        "one.png": "1",
     }
     for name, mode in kinds.items():
         write(tmp_path / name, mode=mode)
@@ -97,7 +110,9 @@ def test_every_kind_of_jpeg_and_png_becomes_rgb(tmp_path):
     Image.fromarray(np.full((30, 40), 40000, np.uint16)).save(tmp_path / "deep.png")
     source = SOURCES.create("folder(size=16)", data_dir=str(tmp_path))
     assert source.splits["train"].size == len(kinds) + 2
-    images = dict(zip([os.path.basename(p) for p in source.splits["train"].paths], source.splits["train"].arrays()[0]))
+    images = dict(
+        zip([os.path.basename(p) for p in source.splits["train"].paths], source.splits["train"].arrays()[0])
+    )
     for name in ("rgb.jpg", "cmyk.JPG", "rgb.png", "alpha.png", "palette.png", "png_inside.jpg"):
         assert np.abs(images[name][8, 14].astype(int) - [200, 30, 30]).max() < 45, name
     for name in ("grey.jpeg", "grey.png", "greyalpha.PNG"):
@@ -186,9 +201,13 @@ def test_an_image_that_vanished_is_named(tmp_path):
 
 
 def test_missing_and_empty_folders(tmp_path):
-    with pytest.raises(ValueError, match=f"^The image folder {tmp_path}/none does not exist or is no folder$"):
+    with pytest.raises(
+        ValueError, match=f"^The image folder {tmp_path}/none does not exist or is no folder$"
+    ):
         SOURCES.create("folder", data_dir=f"{tmp_path}/none")
-    with pytest.raises(ValueError, match=f"^The image folder {tmp_path} holds no .jpg, .jpeg, .png files to train on$"):
+    with pytest.raises(
+        ValueError, match=f"^The image folder {tmp_path} holds no .jpg, .jpeg, .png files to train on$"
+    ):
         SOURCES.create("folder", data_dir=str(tmp_path))
     with pytest.raises(ValueError, match="needs a path"):
         SOURCES.create("folder")
@@ -206,7 +225,9 @@ def test_an_unreadable_folder(tmp_path, monkeypatch):
         return real(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    with pytest.raises(ValueError, match=f"^The image folder {tmp_path}/train cannot be read: Permission denied$"):
+    with pytest.raises(
+        ValueError, match=f"^The image folder {tmp_path}/train cannot be read: Permission denied$"
+    ):
         SOURCES.create("folder", data_dir=str(tmp_path))
 
 

@@ -35,7 +35,9 @@ def test_an_epoch_shows_each_image_at_most_once_in_ever_new_order(source):
 
 def test_batch_t_depends_on_seed_and_t_alone(source):
     def batches(seed, start, steps):
-        return list(view_batches(source, "digits(size=8)", BATCH, seed, start).take(steps).as_numpy_iterator())
+        return list(
+            view_batches(source, "digits(size=8)", BATCH, seed, start).take(steps).as_numpy_iterator()
+        )
 
     whole = batches(seed=3, start=0, steps=12)
     for start in (4, 5, 11):  # 5 steps an epoch
@@ -58,22 +60,34 @@ def test_views_are_of_the_same_images_and_differ(source):
 
 def test_the_second_view_has_its_own_recipe(source):
     recipe = RECIPES["none"]
-    batch = next(view_batches(source, recipe, BATCH, 0, other_recipe="none(mean=(1.0, 1.0, 1.0))").as_numpy_iterator())
+    batch = next(
+        view_batches(source, recipe, BATCH, 0, other_recipe="none(mean=(1.0, 1.0, 1.0))").as_numpy_iterator()
+    )
     np.testing.assert_allclose(batch["view2"], batch["view1"] - 1, atol=1e-6)
     # T' solarises, T does not: view2 of T is view2 of T' given as such, and not of T.
     named = next(view_batches(source, "byol_imagenet_T", BATCH, 0).as_numpy_iterator())
-    given = next(view_batches(source, "byol_imagenet_T", BATCH, 0, other_recipe="byol_imagenet_T_prime").as_numpy_iterator())
+    given = next(
+        view_batches(
+            source, "byol_imagenet_T", BATCH, 0, other_recipe="byol_imagenet_T_prime"
+        ).as_numpy_iterator()
+    )
     np.testing.assert_array_equal(named["view2"], given["view2"])
 
 
 def test_static_shapes(source):
     spec = view_batches(source, "digits", BATCH, 0).element_spec
-    assert {name: tuple(s.shape) for name, s in spec.items()} == {"view1": (BATCH, 24, 24, 3), "view2": (BATCH, 24, 24, 3)}
+    assert {name: tuple(s.shape) for name, s in spec.items()} == {
+        "view1": (BATCH, 24, 24, 3),
+        "view2": (BATCH, 24, 24, 3),
+    }
 
 
 @pytest.mark.parametrize("batch_size", [22, 0, -1])
 def test_a_batch_larger_than_the_data_is_refused(source, batch_size):
-    with pytest.raises(ValueError, match=rf"^batch_size must lie in \[1, 21\].*numbers 'train'. Received: batch_size={batch_size}$"):
+    with pytest.raises(
+        ValueError,
+        match=rf"^batch_size must lie in \[1, 21\].*numbers 'train'. Received: batch_size={batch_size}$",
+    ):
         view_batches(source, "none", batch_size, 0)
 
 

@@ -17,7 +17,11 @@ def test_stl10_pretrains_on_train_and_unlabelled():
         source = SOURCES.create("tfds(name='stl10')")
         assert source.pretrain_split == "train+unlabelled"
         assert (source.train_split, source.test_split) == ("train", "test")
-        assert source.image_shape == (96, 96, 3) and source.num_classes == 10 and source.recipe == "directpred_stl"
+        assert (
+            source.image_shape == (96, 96, 3)
+            and source.num_classes == 10
+            and source.recipe == "directpred_stl"
+        )
         images, labels = source.splits["test"].arrays()
         assert images.shape == (12, 96, 96, 3) and images.dtype == np.uint8 and labels.dtype == np.int64
         assert source.splits["train+unlabelled"].arrays()[1] is None
@@ -75,7 +79,9 @@ def test_an_unknown_set_and_a_bad_size():
         SOURCES.create("tfds(name='cifar11')")
     with pytest.raises(ValueError, match="tfds needs name|needs name"):
         SOURCES.create("tfds")
-    with pytest.raises(ValueError, match="size must be an integer of at least 8 pixels. Received: size=large"):
+    with pytest.raises(
+        ValueError, match="size must be an integer of at least 8 pixels. Received: size=large"
+    ):
         SOURCES.create("tfds(name='cifar10', size='large')")
 
 
@@ -145,14 +151,20 @@ def test_real_cifar10():
     np.testing.assert_allclose(images.mean((0, 1, 2)) / 255, (0.4942, 0.4851, 0.4504), atol=0.01)
     batch = next(view_batches(source, source.recipe, 64, 0).as_numpy_iterator())
     assert abs(batch["view1"].mean()) < 0.4 and 0.6 < batch["view1"].std() < 1.4
-    with pytest.raises(ValueError, match="cifar10 has no split 'val'. Known: .*test.*train|Known: .*train.*test"):
+    with pytest.raises(
+        ValueError, match="cifar10 has no split 'val'. Known: .*test.*train|Known: .*train.*test"
+    ):
         SOURCES.create("tfds(name='cifar10', test='val')", data_dir=DATA_DIR)
 
 
 @needs_data
 def test_real_imagenet():
     source = SOURCES.create("tfds(name='imagenet2012')", data_dir=DATA_DIR)
-    assert source.image_shape == (224, 224, 3) and source.num_classes == 1000 and source.test_split == "validation"
+    assert (
+        source.image_shape == (224, 224, 3)
+        and source.num_classes == 1000
+        and source.test_split == "validation"
+    )
     images, labels = source.splits["validation"].arrays(examples=8)
     assert images.shape == (8, 224, 224, 3) and len(set(labels)) == 8
     batch = next(view_batches(source, "byol_imagenet_T", 8, 0).as_numpy_iterator())

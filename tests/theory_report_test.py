@@ -18,7 +18,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 
 def equation_table():
-    text = (ROOT / "docs" / "theory_equations.md").read_text()
+    text = (ROOT / "README.md").read_text().split("| equation | what | function |")[1].split("\n\n")[0]
     return re.findall(r"^\| .* \| `([\w.]+)` \|$", text, flags=re.MULTILINE)
 
 

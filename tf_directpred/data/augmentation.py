@@ -96,7 +96,8 @@ def sample_parameters(recipe, seed, batch, part=(0, 1)):
         "grey": grey < recipe.grey,
         "sigma": tf.where(
             blurred < recipe.blur,
-            recipe.blur_sigma[0] + sigma * (recipe.blur_sigma[1] - recipe.blur_sigma[0]), _NO_BLUR,
+            recipe.blur_sigma[0] + sigma * (recipe.blur_sigma[1] - recipe.blur_sigma[0]),
+            _NO_BLUR,
         ),
         "solarize": solarize < recipe.solarize,
     }
@@ -110,8 +111,11 @@ def uniforms(seed, rows, columns):
     """
     key, counter = tf.unstack(tf.cast(seed, tf.uint64))
     bits = tf.raw_ops.StatelessRandomUniformFullIntV2(
-        shape=tf.stack([rows, columns]), key=key[None], dtype=tf.uint32,
-        counter=tf.stack([tf.zeros_like(counter), counter]), alg=1,  # Philox
+        shape=tf.stack([rows, columns]),
+        key=key[None],
+        dtype=tf.uint32,
+        counter=tf.stack([tf.zeros_like(counter), counter]),
+        alg=1,  # Philox
     )
     return tf.cast(tf.cast(tf.bitwise.right_shift(bits, 8), tf.int32), tf.float32) * 2.0**-24
 
@@ -132,7 +136,9 @@ def crop_boxes(recipe, draws, height, width):
     """
     height, width = (tf.cast(length, tf.float32) + tf.zeros_like(draws[:, 0]) for length in (height, width))
     if recipe.crop_area is None:
-        return tf.cast(tf.stack([tf.zeros_like(height), tf.zeros_like(width), height, width], axis=1), tf.int32)
+        return tf.cast(
+            tf.stack([tf.zeros_like(height), tf.zeros_like(width), height, width], axis=1), tf.int32
+        )
     attempts = _ATTEMPTS[recipe.convention]
     low, high = recipe.crop_area
     area = (low + (high - low) * draws[:, :attempts]) * (height * width)[:, None]

@@ -71,7 +71,8 @@ def adjust_hue(planar, shift):
     chroma = value - tf.minimum(tf.minimum(red, green), blue)
     scale = 1.0 / tf.maximum(chroma, 1e-12)
     hue = tf.where(  # in sixths of a turn; without chroma any hue will do
-        value == red, (green - blue) * scale,
+        value == red,
+        (green - blue) * scale,
         tf.where(value == green, (blue - red) * scale + 2.0, (red - green) * scale + 4.0),
     )
     hue += 6.0 * shift[:, None, None]

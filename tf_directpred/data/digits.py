@@ -56,7 +56,9 @@ def _scans():
 
     scans, labels = load_digits(return_X_y=True)
     scans = scans.reshape(-1, 8, 8).astype(np.float32) / 16
-    enlarged = scipy.ndimage.zoom(scans, (1, _SIDE / 8, _SIDE / 8), order=3, grid_mode=True, mode="grid-constant")
+    enlarged = scipy.ndimage.zoom(
+        scans, (1, _SIDE / 8, _SIDE / 8), order=3, grid_mode=True, mode="grid-constant"
+    )
     return np.clip(enlarged, 0, 1), labels
 
 
@@ -86,8 +88,16 @@ def _render(scans, chosen, rng):
 
 
 _DRAWS = {
-    "size": (), "slant": (), "turn": (), "top": (), "left": (), "colour": (3,), "back": (2, 3),
-    "cloud": (6, 6), "striped": (), "stripe": (3,),
+    "size": (),
+    "slant": (),
+    "turn": (),
+    "top": (),
+    "left": (),
+    "colour": (3,),
+    "back": (2, 3),
+    "cloud": (6, 6),
+    "striped": (),
+    "stripe": (3,),
 }
 
 

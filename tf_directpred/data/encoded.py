@@ -79,27 +79,39 @@ def crop_views(items, read, recipes, seeds, size, part=(0, 1)):
         uint8 `(batch, height, width, 3)` for each view, not yet flipped.
     """
 
-    def decode(item, *draws):
-        encoded = read(item)
+    # Sizes first, so that the windows of the whole batch are found at once.
+    encoded, shapes = decode_each(lambda item: _read_with_size(read, item), items, items)
+    boxes = []
+    for recipe, seed in zip(recipes, seeds):
+        draws = sample_parameters(recipe, seed, items.shape[0], part)["crop"]
+        boxes.append(crop_boxes(recipe, draws, shapes[:, 0], shapes[:, 1]))
 
-        def views(shape, window):
-            boxes = [crop_boxes(recipe, draw[None], shape[0], shape[1])[0] for recipe, draw in zip(recipes, draws)]
+    def decode(encoded, *boxes):
+        def views(window):
             return [resize(window(box), size, recipe.convention) for recipe, box in zip(recipes, boxes)]
 
         def from_jpeg():
-            shape = tf.io.extract_jpeg_shape(encoded)
-            return views(shape, lambda box: tf.io.decode_and_crop_jpeg(encoded, box, channels=3))
+            return views(lambda box: tf.io.decode_and_crop_jpeg(encoded, box, channels=3))
 
-        def from_other():
-            image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
-            image.set_shape((None, None, 3))
-            return views(tf.shape(image), lambda box: tf.slice(image, [box[0], box[1], 0], [box[2], box[3], 3]))
+        def from_png():
+            image = tf.io.decode_png(encoded, channels=3)
+            return views(lambda box: tf.slice(image, [box[0], box[1], 0], [box[2], box[3], 3]))
 
-        return tuple(tf.cond(tf.io.is_jpeg(encoded), from_jpeg, from_other))
+        return tuple(tf.cond(tf.io.is_jpeg(encoded), from_jpeg, from_png))
 
-    batch = items.shape[0]
-    draws = [sample_parameters(recipe, seed, batch, part)["crop"] for recipe, seed in zip(recipes, seeds)]
-    return decode_each(decode, items, (items, *draws))
+    return decode_each(decode, items, (encoded, *boxes))
+
+
+def _read_with_size(read, item):
+    """The encoded image and its `(height, width)`, from the header alone."""
+    encoded = read(item)
+
+    def of_png():  # bytes 16 to 23: width and height, big-endian
+        header = tf.io.decode_raw(tf.strings.substr(encoded, 16, 8), tf.int32, little_endian=False)
+        return tf.reverse(tf.ensure_shape(header, (2,)), axis=[0])
+
+    size = tf.cond(tf.io.is_jpeg(encoded), lambda: tf.io.extract_jpeg_shape(encoded)[:2], of_png)
+    return encoded, size
 
 
 def resize(image, size, convention="torchvision"):

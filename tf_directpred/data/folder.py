@@ -31,7 +31,7 @@ def folder(path=None, size=None, seed=0, data_dir=None):
     """
     path = path or data_dir
     if not path:
-        raise ValueError("The dataset folder needs a path: folder(path=\"...\"), or data_dir")
+        raise ValueError('The dataset folder needs a path: folder(path="..."), or data_dir')
     if size is not None and (not isinstance(size, int) or size < 8):
         raise ValueError(f"size must be an integer of at least 8 pixels. Received: size={size}")
     path = os.path.expanduser(path)
@@ -82,7 +82,9 @@ def _list_splits(path):
         else:
             train = _list_images(path, skip=_TEST_FOLDERS)
     except OSError as error:
-        raise ValueError(f"The image folder {error.filename or path} cannot be read: {error.strerror}") from error
+        raise ValueError(
+            f"The image folder {error.filename or path} cannot be read: {error.strerror}"
+        ) from error
     if not train:
         raise ValueError(f"The image folder {path} holds no {', '.join(_SUFFIXES)} files to train on")
     return train, tests
@@ -106,7 +108,9 @@ def _list_images(root, skip=()):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         below = os.path.relpath(here, root).split(os.sep)[0]
         label = None if below == "." else below
-        names = sorted(name for name in files if name.lower().endswith(_SUFFIXES) and not name.startswith("."))
+        names = sorted(
+            name for name in files if name.lower().endswith(_SUFFIXES) and not name.startswith(".")
+        )
         images += [(os.path.join(here, name), label) for name in names]
     return images
 

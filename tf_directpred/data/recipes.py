@@ -51,8 +51,12 @@ class Recipe:
 
 _CIFAR = Recipe(mean=CIFAR_MEAN, std=CIFAR_STD)
 _BYOL = Recipe(
-    jitter=(0.4, 0.4, 0.2, 0.1), blur=1.0, blur_kernel=23,
-    mean=IMAGENET_MEAN, std=IMAGENET_STD, convention="deepmind",
+    jitter=(0.4, 0.4, 0.2, 0.1),
+    blur=1.0,
+    blur_kernel=23,
+    mean=IMAGENET_MEAN,
+    std=IMAGENET_STD,
+    convention="deepmind",
 )
 
 RECIPES = {
@@ -66,12 +70,21 @@ RECIPES = {
     "byol_imagenet_T_prime": dataclasses.replace(_BYOL, blur=0.1, solarize=0.2, other_view="byol_imagenet_T"),
     # Chen and He 2021.
     "simsiam_imagenet": Recipe(
-        crop_area=(0.2, 1.0), blur=0.5, blur_kernel=23, mean=IMAGENET_MEAN, std=IMAGENET_STD,
+        crop_area=(0.2, 1.0),
+        blur=0.5,
+        blur_kernel=23,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
     ),
     # Cluttered digits: place and colour vary, shape must stay; a flipped digit is another sign.
     "digits": Recipe(
-        size=24, crop_area=(0.85, 1.0), flip=0.0, jitter=(0.4, 0.4, 0.4, 0.5),
-        blur=0.5, blur_kernel=5, blur_sigma=(0.1, 1.0),
+        size=24,
+        crop_area=(0.85, 1.0),
+        flip=0.0,
+        jitter=(0.4, 0.4, 0.4, 0.5),
+        blur=0.5,
+        blur_kernel=5,
+        blur_sigma=(0.1, 1.0),
     ),
     "none": Recipe(crop_area=None, flip=0.0, jitter=(0.0, 0.0, 0.0, 0.0), jitter_probability=0.0, grey=0.0),
 }

@@ -56,18 +56,24 @@ class RecordSplit(Split):
         return batches.enumerate(start)
 
     def _shuffled(self, seed, epoch):
-        """All records of an epoch as `(encoded image, label)`: shards in random order, interleaved, shuffled."""
+        """An epoch's `(encoded image, label)`s: shards in random order, interleaved, shuffled."""
         seeds = tf.stack([tf.cast(seed, tf.int64), tf.cast(epoch, tf.int64)])
         order = tf.random.experimental.stateless_shuffle(tf.range(len(self._shards[0])), seeds)
-        shards = tf.data.Dataset.from_tensor_slices(tuple(tf.gather(column, order) for column in self._shards))
-        records = shards.interleave(_read_shard, cycle_length=_SHARDS_AT_ONCE, num_parallel_calls=tf.data.AUTOTUNE)
+        shards = tf.data.Dataset.from_tensor_slices(
+            tuple(tf.gather(column, order) for column in self._shards)
+        )
+        records = shards.interleave(
+            _read_shard, cycle_length=_SHARDS_AT_ONCE, num_parallel_calls=tf.data.AUTOTUNE
+        )
         shuffle_seed = tf.random.stateless_uniform((), seeds, maxval=np.iinfo(np.int64).max, dtype=tf.int64)
-        records = records.shuffle(min(self.size, _SHUFFLED_RECORDS), seed=shuffle_seed, reshuffle_each_iteration=False)
+        records = records.shuffle(
+            min(self.size, _SHUFFLED_RECORDS), seed=shuffle_seed, reshuffle_each_iteration=False
+        )
         return records.map(self._parse, num_parallel_calls=tf.data.AUTOTUNE)
 
     def _balanced(self, examples, seed):
-        """Encoded images and labels of the first examples of each class in a seeded order, read until found."""
-        # Each class has room for its equal share; what does not divide goes, one each, to those that come first.
+        """Encoded images and labels of the first examples of each class in a seeded order."""
+        # Each class has room for its equal share; the remainder goes, one each, to those that come first.
         room, spare = np.full(self._num_classes, examples // self._num_classes), examples % self._num_classes
         images, labels = [], []
         for image, label in self._shuffled(seed, epoch=0).as_numpy_iterator():

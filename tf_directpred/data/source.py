@@ -37,7 +37,7 @@ class Split:
         raise NotImplementedError
 
     def training_batches(self, batch_size, seed, start=0, labels=False):
-        """Infinite tf.data.Dataset of `(t, examples)`, t = start, start + 1, ...; every epoch is shuffled anew.
+        """Infinite dataset of `(t, examples)`, t = start, start + 1, ...; each epoch in a new order.
 
         `examples` are images, uint8 `(batch, height, width, 3)`, or encoded images, string `(batch,)`;
         with `labels`, pairs of these and their labels, int64 `(batch,)`.

@@ -78,7 +78,7 @@ def _prepared(name, data_dir):
         return builder
     root = os.path.dirname(os.path.dirname(str(builder.data_path)))
     manual = builder.MANUAL_DOWNLOAD_INSTRUCTIONS
-    advice = f"give --data_dir the folder that holds {name}/, or prepare it by: tfds build {name} --data_dir={root}"
+    advice = f"give --data_dir the folder that holds {name}/, or run: tfds build {name} --data_dir={root}"
     if manual:
         archives = os.path.join(root, "downloads", "manual")
         advice += f" with the archives in {archives} ({' '.join(manual.split())})"
@@ -104,9 +104,8 @@ def _feature_keys(builder):
     supervised = builder.info.supervised_keys or ()
     labels = [key for key in labels if key in supervised] or labels
     if len(images) != 1 or not labels:
-        raise ValueError(
-            f"The dataset {builder.name} is no set of labelled images. Its features: {', '.join(builder.info.features)}"
-        )
+        known = ", ".join(builder.info.features)
+        raise ValueError(f"The dataset {builder.name} is no set of labelled images. Its features: {known}")
     return images[0], labels[0]
 
 
@@ -146,8 +145,10 @@ def _stream(builder, image_key, label_key, side, info, labelled):
     from tensorflow_datasets import decode
 
     features = builder.info.features
-    shards = [(str(part.filename), part.skip, part.examples_in_shard if part.take < 0 else part.take)
-              for part in info.file_instructions]
+    shards = [
+        (str(part.filename), part.skip, part.examples_in_shard if part.take < 0 else part.take)
+        for part in info.file_instructions
+    ]
 
     def parse(record):
         example = features.deserialize_example(record, decoders={image_key: decode.SkipDecoding()})
