@@ -92,7 +92,7 @@ class NonContrastive(keras.Model):
             parts.append((loss, online, target))
             gradients = _sums(gradients, tape.gradient(scaled, weights))
         loss, online, target = _joined(parts)
-        stepped = self._apply(gradients, weights)
+        stepped = self._apply(self._overflown_together(gradients), weights)
         self._update_predictor(online, target, stepped)
         if self.target is not None:
             tau = tf.where(stepped, tau, 1)
@@ -219,6 +219,16 @@ class NonContrastive(keras.Model):
 
     def _skips_overflow(self):
         return isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer)
+
+    def _overflown_together(self, gradients):
+        """An overflow at one replica made one at all: each decides by its own gradients whether to skip the step."""
+        if not self._skips_overflow() or _replicas() == 1:
+            return gradients
+        finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(g)) for g in gradients])
+        poison = tf.distribute.get_replica_context().all_reduce(
+            tf.distribute.ReduceOp.SUM, tf.where(finite, 0.0, float("nan"))
+        )
+        return [gradients[0] + tf.cast(poison, gradients[0].dtype), *gradients[1:]]
 
     def _apply(self, gradients, weights):
         """Applies gradients; whether the optimizer really stepped (a loss scaler skips overflows)."""

@@ -47,6 +47,8 @@ class RecordSplit(Split):
         steps = self.size // batch_size
 
         def epoch(number):
+            # Of this function only: under a global seed of 0, shuffle would compare ours, a tensor, with 0.
+            tf.compat.v1.get_default_graph().seed = 1
             records = self._shuffled(seed, number)
             records = records if labels else records.map(lambda image, label: image)
             return records.batch(batch_size, drop_remainder=True)
