@@ -39,13 +39,24 @@ def test_the_error_stays_below_a_thousandth(name, d):
 
 @pytest.mark.parametrize("name", SPECTRA)
 def test_two_hundred_iterations_do_not_diverge(name):
-    """In float32 the plain iteration does, on a singular F, after 20 to 30."""
     f, s, q = correlation(name, 32)
     exact = (q * np.sqrt(s)) @ q.T
     for iterations in (20, 30, 200):
         root = newton_schulz_root(tf.constant(f), iterations)
         assert spectral(root - exact) < 1e-3, iterations
         np.testing.assert_array_equal(root, np.transpose(root))
+
+
+@pytest.mark.parametrize("negative", [1e-6, 1e-5, 1e-3])
+@pytest.mark.parametrize("count", [1, 16])
+def test_eigenvalues_that_rounding_made_negative_do_not_make_it_diverge(count, negative):
+    """As a centred F can have; there the plain iteration ends in infinities. The error is that of sqrt(negative)."""
+    s = np.r_[np.geomspace(1, 1e-4, 32 - count), np.full(count, -negative)]
+    q = np.linalg.qr(np.random.default_rng(0).normal(size=(32, 32)))[0]
+    exact = (q * np.sqrt(np.maximum(s, 0))) @ q.T
+    for iterations in (20, 30, 200):
+        root = newton_schulz_root(tf.constant((q * s) @ q.T, "float32"), iterations)
+        assert spectral(root - exact) < 1e-3 + 4 * negative**0.5, iterations
 
 
 @pytest.mark.parametrize("name", SPECTRA)

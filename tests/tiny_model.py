@@ -51,7 +51,9 @@ def values(variables):
 
 
 def state(model):
-    return {v.path: np.array(v) for v in [*model.variables, *model.optimizer.variables]}
+    """Every variable's value; numbered, since the target's layers have the names of the online ones."""
+    variables = [*model.variables, *model.optimizer.variables]
+    return {f"{i} {v.path}": np.array(v) for i, v in enumerate(variables)}
 
 
 def assert_equal_states(found, wanted, but=()):
