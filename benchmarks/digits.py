@@ -25,6 +25,9 @@ GRID = {
     "linear": {"learning_rate": (0.1, 0.3, 1.0), "target_momentum": (0.95, 0.99)},
     "simsiam": {"learning_rate": (0.4, 1.2, 4.0), "predictor": ("mlp(hidden=64)", "mlp(hidden=256)")},
 }
+# What the shipped flagfiles changed after the search, for all methods alike: at other seeds most runs of the chosen
+# rate 0.3 fell into dimensional collapse within an epoch, so the warm-up was lengthened and the rates cut by a third.
+SEARCHED = {"dataset": "digits(clutter=True, validation=True)", "warmup_epochs": 0.5, "epochs": 25}
 COLUMNS = ("linear_top1", "knn_top1", "effective_rank")
 
 
@@ -50,7 +53,7 @@ def search():
         for values in itertools.product(*knobs.values()):
             flags = dict(zip(knobs, values))
             name = re.sub(r"[^0-9a-z.]+", "_", "_".join(map(str, values))).strip("_")
-            numbers = finished(method, f"search_{name}", dataset="digits(clutter=True, validation=True)", **flags)
+            numbers = finished(method, f"search_{name}", **SEARCHED, **flags)
             setting = ", ".join(f"{key}={value}" for key, value in flags.items())
             lines.append(f"| {method} | {setting} | " + " | ".join(f"{numbers[key]:.1f}" for key in COLUMNS) + " |")
     write("Search on validation scans (seed 0)", lines)
@@ -86,7 +89,7 @@ def supervised(seed):
     return numbers
 
 
-def train_with_labels(seed, epochs=25, batch_size=64):
+def train_with_labels(seed, epochs=30, batch_size=64):
     """Probes of an encoder trained by cross entropy: what labels are worth at the same cost."""
     import keras
     import tensorflow as tf
@@ -104,7 +107,7 @@ def train_with_labels(seed, epochs=25, batch_size=64):
     steps = len(images) // batch_size
     encoder = ENCODERS.create("convnet")
     classifier = keras.Sequential([encoder, keras.layers.Dense(source.num_classes)])
-    rate = learning_rate_schedule("cosine", 0.03, epochs * steps, steps // 2)
+    rate = learning_rate_schedule("cosine", 0.03, epochs * steps, 2 * steps)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     classifier.compile(SGD(rate, weight_decay=4e-4, exclude_1d=True), loss)
     batches = tf.data.Dataset.from_tensor_slices((images, labels)).shuffle(len(images), seed).repeat()
