@@ -74,7 +74,7 @@ def seeds(count):
     row("the same encoder, untrained", numbers, "init_linear_top1", "init_knn_top1")
     row("raw RGB pixels", numbers, "pixel_linear_top1", "pixel_knn_top1")
     row("grey pixels, image mean taken off", numbers, None, "grey_knn_top1")
-    row("the same encoder, trained with labels", [supervised(seed) for seed in range(count)], "linear_top1", "knn_top1")
+    row("the same encoder, trained with labels", [supervised(0)], "linear_top1", "knn_top1")
     write("Test scans, flagfiles as shipped (mean +- standard deviation over seeds)", lines)
 
 
