@@ -16,16 +16,17 @@ SETTINGS = [(epsilon, normalize) for epsilon in (0.01, 0.1) for normalize in (Tr
 HEADER = """# Newton-Schulz against the exact predictor
 
 Made by `python benchmarks/newton_schulz.py`. F = Q diag(s) Q^T in float32, Q a random rotation; the error is
-|W - W_p| / |W_p| in spectral norm, W of `DirectPredLayer(solver="newton_schulz")` in float32, W_p = sqrt(F) + epsilon
-s_max I from the known spectrum in float64 (normalize: of F / s_max). Spectra: geometric from 1 down to 1/condition;
-a rank and zeros; one eigenvalue above d - 1 equal ones, where power iteration fails. 20 iterations, as shipped.
+|W - W_p| / |W_p| in spectral norm, W of `DirectPredLayer(solver="newton_schulz")` in float32, 20 iterations,
+W_p = sqrt(F) + epsilon s_max I from the known spectrum in float64; s_max = 1. Spectra: geometric from 1 down
+to 1/condition; a rank and zeros; one eigenvalue above d - 1 equal ones, where power iteration fails.
 """
 
 
 def spectra(d):
     """Names and spectra, largest first."""
     cases = {f"condition 1e{k}": np.geomspace(1, 10.0**-k, d) for k in (2, 4, 6, 8, 10)}
-    cases |= {f"rank {name}": np.r_[np.linspace(1, 0.1, r), np.zeros(d - r)] for name, r in (("1", 1), ("4", 4), ("d/2", d // 2))}
+    ranks = {"1": 1, "4": 4, "d/2": d // 2}
+    cases |= {f"rank {name}": np.r_[np.linspace(1, 0.1, r), np.zeros(d - r)] for name, r in ranks.items()}
     return cases | {f"1, then {top}": np.r_[1, np.full(d - 1, top)] for top in (0.999, 0.97)}
 
 
@@ -42,7 +43,7 @@ def relative_error(s, q, epsilon, normalize):
 
 
 def main():
-    names = [f"epsilon {epsilon}{'' if normalize else ', normalize=False'}" for epsilon, normalize in SETTINGS]
+    names = [f"epsilon={epsilon}, normalize={normalize}" for epsilon, normalize in SETTINGS]
     lines = [f"| d | spectrum | {' | '.join(names)} |", "|---|---|" + "---|" * len(SETTINGS)]
     worst = 0.0
     for d in SIDES:

@@ -41,8 +41,9 @@ def assert_equal(found, expected):
 
 @pytest.mark.parametrize("symmetrize", [True, False])
 def test_the_gradient_is_that_of_constant_targets(symmetrize, float64):
-    """Batch norm, ReLU and cosine; the targets are first turned into NumPy arrays, which no gradient passes."""
-    model, reference = (simsiam("mlp(hidden=3)", loss="cosine(scale=0.25)", symmetrize=symmetrize) for _ in range(2))
+    """Batch norm, ReLU and cosine; the targets are turned into NumPy arrays, which no gradient passes."""
+    options = {"loss": "cosine(scale=0.25)", "symmetrize": symmetrize}
+    model, reference = (simsiam("mlp(hidden=3)", **options) for _ in range(2))
     x1, x2 = views().values()
     t1, t2 = (np.array(reference.online(x, training=True)) for x in (x1, x2))
     directions = [(x1, t2), (x2, t1)] if symmetrize else [(x1, t2)]

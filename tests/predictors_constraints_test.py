@@ -46,8 +46,10 @@ def predicted_kernel(layer):
     return np.array(tf.cast(layer(tf.eye(D, dtype=layer.compute_dtype)), "float32"))
 
 
-@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+MIXED = [(name, policy) for name in ("sgd", "adamw") for policy in ("mixed_bfloat16", "mixed_float16")]
+
+
+@pytest.mark.parametrize("optimizer, policy", [*((name, "float32") for name in OPTIMIZERS), *MIXED])
 def test_the_offdiagonal_heads_diagonal_is_exactly_one(optimizer, policy):
     layer = trained("offdiagonal", optimizer, policy=policy)
     for kernel in (layer.kernel, predicted_kernel(layer)):

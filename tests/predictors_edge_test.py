@@ -1,4 +1,4 @@
-"""Predictors in closed form at the edges: singular, tiny, huge, repeated, interrupted; and what they refuse."""
+"""Predictors in closed form at the edges: singular, tiny, huge, interrupted; and what they refuse."""
 
 import keras
 import numpy as np
@@ -53,11 +53,11 @@ def correlations(scale):
             yield scale * z.T @ z / max(n, 1)
 
 
-@pytest.mark.parametrize("scale", [1e-30, 1e-12, 1.0, 1e12, 1e30])
 @pytest.mark.parametrize("spec", SPECS)
-def test_kernels_are_finite_symmetric_and_positive(spec, scale):
-    for f in correlations(scale):
-        kernel = solved(spec, f)
+def test_kernels_are_finite_symmetric_and_positive(spec):
+    solve = tf.function(PREDICTORS.create(spec).solve, autograph=False)
+    for f in (f for scale in (1e-30, 1e-12, 1.0, 1e12, 1e30) for f in correlations(scale)):
+        kernel = solve(tf.constant(f, "float32")).numpy().astype("float64")
         assert np.all(np.isfinite(kernel))
         largest = np.abs(kernel).max()
         assert np.abs(kernel - kernel.T).max() <= 1e-6 * largest
@@ -129,8 +129,8 @@ def test_repeated_eigenvalues(spectrum, solver):
 
 def views(step, d=4):
     rng = np.random.default_rng(step)
-    online, target = (tuple(tf.constant(rng.normal(size=(8, d)), "float32") for _ in range(2)) for _ in range(2))
-    return {"online": online, "target": target}
+    z1, z2, t1, t2 = (tf.constant(rng.normal(size=(8, d)), "float32") for _ in range(4))
+    return {"online": (z1, z2), "target": (t2, t1)}
 
 
 def test_a_target_that_is_not_finite_does_not_enter_the_cross_correlation():
@@ -144,10 +144,10 @@ def test_a_target_that_is_not_finite_does_not_enter_the_cross_correlation():
         np.testing.assert_array_equal(variable, value)
 
 
-@pytest.mark.parametrize("spec", ["directpred(update_every=3)", "directcopy(update_every=3)", "optimal(update_every=3)"])
-def test_it_is_set_after_steps_0_n_2n_and_a_restart_keeps_the_count(spec, tmp_path):
+@pytest.mark.parametrize("name", ["directpred", "directcopy", "optimal"])
+def test_it_is_set_after_steps_0_n_2n_and_a_restart_keeps_the_count(name, tmp_path):
     def network():
-        layer = PREDICTORS.create(spec)
+        layer = PREDICTORS[name](update_every=3)
         return keras.Sequential([keras.Input((4,)), layer]), layer
 
     (model, layer), previous, moved, correlations_moved = network(), np.eye(4), [], []
@@ -174,7 +174,8 @@ def test_setting_the_kernel_does_not_reset_its_momentum():
         keras.utils.set_random_seed(0)
         images = keras.Input((4,))
         encoder = keras.Model(images, keras.layers.Dense(4)(images))
-        model = NonContrastive(encoder, None, "directpred(update_every=2, train_kernel=True)", target_init="random")
+        predictor = DirectPredLayer(update_every=2, train_kernel=True)
+        model = NonContrastive(encoder, None, predictor, target_init="random")
         model.compile(SGD(0.1, momentum=0.9), run_eagerly=True)
         return model
 
@@ -197,17 +198,18 @@ def test_setting_the_kernel_does_not_reset_its_momentum():
 @pytest.mark.parametrize(
     "spec, words",
     [
-        *[(f"directpred(rho={rho})", r"rho must lie in \[0, 1\) or be None. Received: rho=") for rho in (1, -0.1, "1e999")],
+        *[(f"directpred(rho={rho})", r"rho must lie in \[0, 1\) or be None. Received: rho=")
+          for rho in (1, -0.1, "1e999")],
         *[(f"directcopy(update_every={n})", "update_every must be an integer >= 1. Received: update_every=")
           for n in (0, -1, 1.5, "1e999")],
         ("directpred(epsilon=-1)", "epsilon must be finite and above -1. Received: epsilon=-1"),
         ("directpred(epsilon=1e999)", "epsilon must be finite and above -1. Received: epsilon=inf"),
         ("directpred(exponent=0)", "exponent must be finite and positive. Received: exponent=0"),
         ("directpred(epsilon_inside=True, normalize=False)", "epsilon_inside needs normalize=True"),
-        ("directpred(solver='lu')", "solver must be one of eigh, newton_schulz, diagonal. Received: solver='lu'"),
+        ("directpred(solver='lu')", "solver must be one of eigh, newton_schulz, diagonal. Received: .*'lu'"),
         ("directset(alpha=0)", "alpha must be finite and positive. Received: alpha=0"),
         ("directset(epsilon=-0.1)", "epsilon must be finite and not negative. Received: epsilon=-0.1"),
-        ("directcopy(norm='nuclear')", "norm must be one of spectral, frobenius, max, none. Received: norm='nuclear'"),
+        ("directcopy(norm='l2')", "norm must be one of spectral, frobenius, max, none. Received: norm='l2'"),
         ("directcopy(alpha=0.5)", "takes no argument alpha"),
         ("optimal(ridge=0)", "ridge must be finite and positive. Received: ridge=0"),
         ("optimal(center=True)", "takes no argument center"),

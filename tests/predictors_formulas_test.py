@@ -32,7 +32,8 @@ def test_optimal_is_least_squares(float64):
 @pytest.mark.parametrize("rho", [0.3, None])
 @pytest.mark.parametrize("symmetrize", [False, True])
 def test_optimal_with_ridge_averages_both_expectations(rho, symmetrize, float64):
-    layer = updated(PREDICTORS.create(f"optimal(ridge=0.2, rho={rho}, symmetrize={symmetrize})"), batch(0), batch(1))
+    layer = PREDICTORS["optimal"](ridge=0.2, rho=rho, symmetrize=symmetrize)
+    updated(layer, batch(0), batch(1))
     f, cross = np.zeros((2, D, D))
     weights = (0.3, 0.7) if rho else (0.5, 0.5)
     for weight, (z1, z2, t1, t2) in zip(weights, (batch(0), batch(1))):
@@ -74,11 +75,12 @@ def test_directset_powers_and_norms(alpha, norm):
     expected = power / NORMS[norm](power) + 0.2 * np.eye(D)
     layer = PREDICTORS.create(f"directset(alpha={alpha}, epsilon=0.2, norm='{norm}')")
     np.testing.assert_allclose(layer.solve(tf.constant(f)), expected, atol=1e-7)
-    np.testing.assert_allclose(layer.solve(tf.constant(f, "float32")), expected, atol=2e-5 if alpha < 1 else 2e-6)
+    single = layer.solve(tf.constant(f, "float32"))
+    np.testing.assert_allclose(single, expected, atol=2e-5 if alpha < 1 else 2e-6)
 
 
-@pytest.mark.parametrize("gap", [0.0, 1e-3, 0.01, 0.03, 0.1])
-@pytest.mark.parametrize("d", [4, 64, 256])
+@pytest.mark.parametrize("gap", [0.0, 1e-3, 0.01, 0.03])
+@pytest.mark.parametrize("d", [4, 64, 128])
 def test_the_spectral_norm_is_exact_where_power_iteration_is_not(d, gap):
     """One eigenvalue a little above d - 1 equal ones: the state that equal modes come from."""
     f, _ = spd(np.r_[1, np.full(d - 1, 1 - gap)])
@@ -89,7 +91,8 @@ def test_the_spectral_norm_is_exact_where_power_iteration_is_not(d, gap):
 def operations(layer):
     layer.build((None, D))
     z = tf.TensorSpec((8, D), "float32")
-    graph = tf.function(layer.update, autograph=False).get_concrete_function((z, z), (z, z)).graph.as_graph_def()
+    update = tf.function(layer.update, autograph=False)
+    graph = update.get_concrete_function((z, z), (z, z)).graph.as_graph_def()
     nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
     return {node.op for node in nodes}
 

@@ -26,7 +26,8 @@ class DirectSetLayer(ClosedFormPredictor):
         alpha: the power, > 0; 1/2 is like DirectPred, 1 is DirectCopy.
         rho, update_every, center, use_bias, train_kernel: see `ClosedFormPredictor`.
         epsilon: the lift, >= 0.
-        norm: `"spectral"` (largest eigenvalue, by matrix products), `"frobenius"`, `"max"` (largest entry) or `"none"`.
+        norm: `"spectral"` (largest eigenvalue, by matrix products), `"frobenius"`, `"max"` (largest entry)
+            or `"none"`.
 
     Raises:
         ValueError: an argument out of range.

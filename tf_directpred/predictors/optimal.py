@@ -40,7 +40,8 @@ class OptimalPredictor(ClosedFormPredictor):
     def moments(self, online, target):
         # With one direction of the loss there is no second online view: the target's stands in.
         partner = online[::-1] if self.symmetrize and len(online) == 2 else target
-        return [*super().moments(online, target), (self.cross, second_moment(tf.concat(online, 0), tf.concat(partner, 0)))]
+        cross = second_moment(tf.concat(online, axis=0), tf.concat(partner, axis=0))
+        return [*super().moments(online, target), (self.cross, cross)]
 
     def kernel_of(self, correlation, cross):
         # Not by Cholesky, which fails where the ridge is lost in the rounding of a large, singular F.
