@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tf_directpred import callbacks
 from tf_directpred.callbacks import ContinuedEpoch, HistoryFile, OnlineKNN, SaveAndStop, Throughput
+from tiny_model import built, views
 
 
 @pytest.fixture
@@ -144,3 +145,18 @@ def test_a_signal_ends_training_after_the_step_that_it_came_in(number, clock):
         assert received == [number, number]
     finally:
         signal.signal(number, before)
+
+
+def test_a_compiled_step_that_diverges_stops_training_and_is_not_saved():
+    model = built(compiled={"jit_compile": True})
+    batches = [views(step) for step in range(5)]
+    batches[2]["view1"][0] = np.nan  # XLA passes in silence what the plain graph refuses
+    data = tf.data.Dataset.from_generator(
+        lambda: iter(batches), output_signature={k: tf.TensorSpec(v.shape, v.dtype) for k, v in batches[0].items()}
+    )
+    saved = []
+    checkpoint = types.SimpleNamespace(save=lambda: saved.append(int(model.optimizer.iterations.numpy())))
+    stopper = SaveAndStop(checkpoint, minutes=0)
+    model.fit(data, verbose=0, callbacks=[stopper])
+    assert stopper.diverged and saved == [1, 2] and model.optimizer.iterations.numpy() == 3
+    assert np.isfinite(model.predictor.correlation.numpy()).all()

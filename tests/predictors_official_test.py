@@ -89,6 +89,7 @@ def test_moving_averages_and_losses(rho, float64):
         np.testing.assert_allclose(loss, expected["loss"], atol=1e-11)
         np.testing.assert_allclose(layer.correlation, expected["F"], atol=1e-11)
         np.testing.assert_allclose(layer.kernel, expected["Wp"], atol=1e-7)
+        np.testing.assert_allclose(centred.mean, expected["mean1"], atol=1e-11)
 
 
 def test_loss_of_one_direction():

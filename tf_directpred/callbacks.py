@@ -1,6 +1,7 @@
 """What happens beside training: speed, k-NN accuracy as it grows, history, checkpoints and a clean stop."""
 
 import csv
+import math
 import os
 import signal
 import time
@@ -112,6 +113,8 @@ class ContinuedEpoch(keras.callbacks.Callback):
 class SaveAndStop(keras.callbacks.Callback):
     """Saves the run's state now and then, and once more when a signal asks training to stop.
 
+    A state whose loss is not finite is never saved: it stops training (`diverged`).
+
     Args:
         checkpoint: a `Checkpoint` of the model.
         minutes: time between two saves; 0: after every step.
@@ -121,7 +124,7 @@ class SaveAndStop(keras.callbacks.Callback):
     def __init__(self, checkpoint, minutes, agree=lambda number: number):
         super().__init__()
         self.checkpoint, self.seconds, self.agree = checkpoint, 60 * minutes, agree
-        self.received = None
+        self.received, self.diverged = None, False
         self._saved_at = time.monotonic()
 
     def __enter__(self):
@@ -138,6 +141,10 @@ class SaveAndStop(keras.callbacks.Callback):
         signal.signal(number, self._previous[number])
 
     def on_train_batch_end(self, batch, logs=None):
+        # Outside XLA the step itself refuses a loss that is not finite; compiled, it cannot, and is stopped here.
+        if logs and not math.isfinite(logs.get("loss", 0.0)):
+            self.diverged = self.model.stop_training = True
+            return
         self.received = self.agree(self.received or 0) or None
         if self.received is not None:
             self.model.stop_training = True

@@ -98,8 +98,7 @@ class NonContrastive(keras.Model):
             tau = tf.where(stepped, tau, 1)
             for t, o in self._averaged:
                 t.assign(tf.cast(tau, t.dtype) * t + tf.cast(1 - tau, t.dtype) * o)
-        self.loss_metric.update_state(_mean_over_replicas(loss))
-        return self._logs()
+        return self._logs(loss)
 
     def _predict_across(self, x1, x2, training):
         """Loss (), and projections and their targets: tuples with one entry for each direction of the loss."""
@@ -119,8 +118,7 @@ class NonContrastive(keras.Model):
 
     def test_step(self, data):
         loss, _, _ = self._predict_across(*self._views(data), training=False)
-        self.loss_metric.update_state(_mean_over_replicas(loss))
-        return self._logs()
+        return self._logs(loss)
 
     def call(self, images, training=False):
         return self.encoder(images, training=training)
@@ -187,7 +185,11 @@ class NonContrastive(keras.Model):
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         """Nothing: all is built, and Keras's way of finding out fails on batches that workers share."""
 
-    def _logs(self):
+    def _logs(self, loss):
+        """The mean loss with this one in it; one that the loss scaler skips does not count."""
+        loss = _mean_over_replicas(loss)
+        counts = tf.math.is_finite(loss) if self._skips_overflow() else tf.constant(True)
+        self.loss_metric.update_state(tf.where(counts, loss, 0), sample_weight=tf.cast(counts, loss.dtype))
         loss = self.loss_metric.result()
         # Keras averages the logs of many workers along their first axis, which a scalar lacks.
         many_workers = isinstance(self.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy)

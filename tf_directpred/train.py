@@ -171,6 +171,10 @@ def _fit(experiment, model, checkpoint, callbacks, verbose):
                 )
             except tf.errors.InvalidArgumentError as error:
                 raise ValueError(f"Training stopped at step {checkpoint.step()}: {_first_cause(error)}") from error
+            if stopper.diverged:
+                raise ValueError(
+                    f"Training stopped at step {checkpoint.step()}: the loss is not finite; checkpoints are from before"
+                )
             if received := agree(stopper.received or 0):
                 checkpoint.save()  # the signal may have come after the last step
                 raise Interrupted(received, checkpoint.step())
