@@ -45,18 +45,17 @@ def median_seconds(function, repeats=7):
 
 
 def measure():
-    """Everything that can be measured on this machine."""
+    """Everything that can be measured on this machine, section by section."""
     import tensorflow as tf
 
     from tf_directpred import distribution
 
     strategy = distribution.connect("mirrored", devices=2)  # before TensorFlow's first operation
-    return {
-        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, TensorFlow {tf.__version__}",
-        "network": measure_network(),
-        "solvers": measure_solvers((128, 256, 2048)),
-        "anatomy": measure_anatomy(strategy),
-    }
+    machine = platform.processor() or platform.machine()
+    yield "machine", f"{machine}, {os.cpu_count()} cores, TensorFlow {tf.__version__}"
+    yield "network", measure_network()
+    yield "anatomy", measure_anatomy(strategy)
+    yield "solvers", measure_solvers((128, 256, 2048))
 
 
 def measure_network():
@@ -91,10 +90,10 @@ def measure_solvers(sizes):
         for solver in ("eigh", "newton_schulz"):
             layer = PREDICTORS.create(f"directpred(solver='{solver}')")
             for compiled in (False, True):
-                if compiled and solver == "eigh" and d > 256:
-                    continue  # minutes and more
+                if compiled and d > 256:
+                    continue  # of eigh: minutes and more
                 solve = tf.function(layer.solve, jit_compile=compiled)
-                repeats = 3 if d > 256 else 7
+                repeats = 1 if d > 256 else 7
                 found[f"{solver}/{'XLA' if compiled else 'graph'}/{d}"] = median_seconds(
                     lambda: solve(correlation).numpy(), repeats
                 )
@@ -209,7 +208,7 @@ def plan(name, network):
         "hours for 300 epochs": steps * compute / 3600,
         "activations (GB)": activations / 1e9,
         "weights, momentum, target, gradients (GB)": 4 * weights / 1e9,
-        "accumulate for half the memory": max(1, -(-activations // int(m["memory"] * 1e9 / 2))),
+        "accumulate, for half the memory": 2 ** max(0, math.ceil(math.log2(2 * activations / (m["memory"] * 1e9)))),
         "gradients all-reduced a step (MB)": gradient_bytes / 1e6,
         "F all-reduced a step (MB)": correlation_bytes / 1e6,
         "all-reduce, share of the step (%)": 100 * ring * (gradient_bytes + correlation_bytes) / compute,
@@ -250,6 +249,7 @@ def report(measured):
     return f"""# From two cores to pods
 
 Measured on {measured["machine"]}; written by `python benchmarks/scaling.py`, where every formula and citation is.
+The machine had other work to do; times are medians, and ratios are of runs that took turns.
 
 ## Anatomy of a step (measured)
 
@@ -267,8 +267,8 @@ Network counts (exact): ResNet-50 with BYOL's projector has {network["parameters
 
 {solvers}
 
-XLA's own eigendecomposition is why flagfiles for TPUs say `solver='newton_schulz'`; at d = 2048 it takes minutes and
-is left out.
+XLA's own eigendecomposition is why a TPU wants `solver='newton_schulz'`. At d = 2048 XLA was not measured: cubic
+growth from d = 256 would make its eigendecomposition minutes long.
 
 ## Plans (calculated; nothing here was run)
 
@@ -284,7 +284,11 @@ def main():
     parser.add_argument("--plan", action="store_true", help="measure nothing")
     store = HERE / "scaling.json"
     if not parser.parse_args().plan:
-        store.write_text(json.dumps(measure(), indent=1) + "\n")
+        found = {}
+        for section, values in measure():
+            found[section] = values
+            print(f"measured: {section}", flush=True)
+        store.write_text(json.dumps(found, indent=1) + "\n")
     (HERE / "scaling.md").write_text(report(json.loads(store.read_text())))
     print(f"wrote {HERE / 'scaling.md'}")
 

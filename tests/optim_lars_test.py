@@ -1,4 +1,4 @@
-"""LARS in its three conventions against NumPy, and where it meets the rest: clipping, precision, accumulation, resume."""
+"""LARS in its three conventions against NumPy; with clipping, mixed precision, accumulation, resume, two devices."""
 
 import json
 
@@ -104,7 +104,8 @@ def test_the_conventions_differ():
 def test_saved_and_resumed(convention, float64):
     optimizer, variables = keras_lars(convention, steps=3)
     resumed = LARS.from_config({**json.loads(json.dumps(optimizer.get_config())), "learning_rate": 0.1})
-    assert (resumed.convention, resumed.trust_coefficient, resumed.rate_inside) == (convention, TRUST, convention == "simclr")
+    assert (resumed.convention, resumed.trust_coefficient) == (convention, TRUST)
+    assert resumed.rate_inside == (convention == "simclr")
     resumed = LARS(Rates(), MOMENTUM, DECAY, TRUST, convention=convention)
     resumed.build(list(variables.values()))
     for there, here in zip(resumed.variables, optimizer.variables, strict=True):

@@ -71,7 +71,8 @@ def test_correlation_and_solver_use_them(spec, rounding_device):
     z = (rng.normal(size=(512, 16)) * np.sqrt(np.logspace(0, -3, 16)) @ basis).astype("float32")
     kernels = []
     for dtype in ("float32", "float64"):
-        layer = PREDICTORS.create(spec, dtype=dtype) if dtype == "float32" else PREDICTORS.create(spec, dtype="float64")
+        layer = PREDICTORS.create(spec)
+        layer = type(layer).from_config({**layer.get_config(), "dtype": dtype})
         layer.build((None, 16))
         layer.update(online=(tf.constant(z, dtype),), target=(tf.constant(z, dtype),))
         kernels.append(np.asarray(layer.kernel, "float64"))

@@ -47,5 +47,6 @@ assert steps == 2 and np.abs(after[0] - before[0]).max() > 0 and all(np.isfinite
 @pytest.mark.slow
 def test_an_overflow_at_one_device_skips_the_step_at_both():
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, timeout=600)
+    command = [sys.executable, "-c", PROGRAM]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr

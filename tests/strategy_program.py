@@ -1,4 +1,4 @@
-"""Trains small models under a strategy and writes down every variable; a program, since devices are settled at start.
+"""Trains small models under strategies and writes down every variable; a program: devices are settled at its start.
 
     python strategy_program.py OUT.npz '{"strategies": ["default", "mirrored"], "devices": 2, "cases": [...], ...}'
 """
@@ -46,7 +46,8 @@ STEPS, BATCH, SIDE = 10, 24, 8
 
 def batches():
     rng = np.random.default_rng(0)
-    views = {k: rng.normal(size=(STEPS * BATCH, SIDE, SIDE, 3)).astype(keras.config.floatx()) for k in ("view1", "view2")}
+    shape = STEPS * BATCH, SIDE, SIDE, 3
+    views = {k: rng.normal(size=shape).astype(keras.config.floatx()) for k in ("view1", "view2")}
     return tf.data.Dataset.from_tensor_slices(views).batch(BATCH, drop_remainder=True).repeat()
 
 
@@ -71,7 +72,8 @@ def trained(case, strategy, accumulate):
 def main(out, job):
     arrays = {}
     # The strategies first: devices cannot change after the first operation.
-    strategies = {name: distribution.connect(name, job["devices"], wait=120.0) for name in sorted(job["strategies"])[::-1]}
+    names = sorted(job["strategies"], reverse=True)
+    strategies = {name: distribution.connect(name, job["devices"], wait=120.0) for name in names}
     for dtype, name, case in itertools.product(job["dtypes"], strategies, job["cases"]):
         keras.config.set_floatx(dtype)
         keras.config.set_dtype_policy(dtype)

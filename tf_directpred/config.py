@@ -87,7 +87,9 @@ class Config:
         None, "Train and test images of every probe, at most (seeded, class-balanced).", valid=_POSITIVE
     )
     probe_epochs: int = _flag(50, "Epochs of the linear probe, and of mode=linear.", valid=_POSITIVE)
-    linear_rates: str = _flag("0.4,0.3,0.2,0.1,0.05", "Of mode=linear: rates (times batch / 256) to train side by side.")
+    linear_rates: str = _flag(
+        "0.4,0.3,0.2,0.1,0.05", "Of mode=linear: rates (times batch / 256) to train side by side."
+    )
 
     def __post_init__(self):
         for field in dataclasses.fields(self):

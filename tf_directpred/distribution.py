@@ -130,7 +130,7 @@ def _local_devices(count):
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         if count and count > len(gpus):
-            raise ValueError(f"devices must be at most {len(gpus)}, the GPUs of this machine. Received: devices={count}")
+            raise ValueError(f"devices must be at most {len(gpus)}, the GPUs that there are. Received: devices={count}")
         return [f"GPU:{i}" for i in range(count or len(gpus))]
     if count is None:
         raise ValueError("strategy=mirrored found no GPU: --devices=2 divides the CPU into 2 logical devices")
@@ -179,7 +179,8 @@ def read_cluster(text):
     tasks = [(k, i, address) for k in ("chief", "worker") for i, address in enumerate(cluster.get(k, ()))]
     addresses = [address for _, _, address in tasks]
     for address in addresses:
-        if not isinstance(address, str) or not address.rpartition(":")[0] or not address.rpartition(":")[2].isdigit():
+        host, _, port = address.rpartition(":") if isinstance(address, str) else ("", "", "")
+        if not host or not port.isdigit():
             raise ValueError(f"TF_CONFIG's addresses must read host:port. Received: {address!r}")
     if len(set(addresses)) < len(addresses):
         raise ValueError(f"TF_CONFIG gives two workers one address. Received: {', '.join(addresses)}")

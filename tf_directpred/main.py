@@ -78,7 +78,8 @@ def _train(config, folder):
             folder.claim(config.flagfile(), resume=config.resume, overwrite=config.overwrite)
         numbers = train(experiment, model, folder)
     except distribution.WorkerLost as error:
-        print(f"tf_directpred: another worker is gone ({error}); start all of them again with --resume", file=sys.stderr)
+        advice = "start all of them again with --resume"
+        print(f"tf_directpred: another worker is gone ({error}); {advice}", file=sys.stderr)
         return WORKER_LOST
     except Interrupted as stop:
         print(f"\ninterrupted at step {stop.step}; the same command with --resume continues", flush=True)

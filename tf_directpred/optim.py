@@ -117,7 +117,8 @@ class LARS(_Momentum):
         if not trust_coefficient > 0:
             raise ValueError(f"trust_coefficient must be positive. Received: trust_coefficient={trust_coefficient}")
         if convention not in self.CONVENTIONS:
-            raise ValueError(f"convention must be one of {', '.join(self.CONVENTIONS)}. Received: convention={convention!r}")
+            known = ", ".join(self.CONVENTIONS)
+            raise ValueError(f"convention must be one of {known}. Received: convention={convention!r}")
         self.trust_coefficient, self.convention = trust_coefficient, convention
         self.rate_inside = convention == "simclr"
 
