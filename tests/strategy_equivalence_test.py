@@ -15,7 +15,6 @@ PROGRAM = pathlib.Path(__file__).parent / "strategy_program.py"
 ROOT = PROGRAM.parent.parent
 TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
 FAST = ["directpred_sgd", "byol_lars"]
-ALL = [f"{m}_{o}" for m in ("directpred", "hybrid", "byol", "simsiam", "simclr") for o in ("sgd", "lars")]
 
 
 def start(out, environment=None, **job):
@@ -54,12 +53,6 @@ def mirrored_equals_one_device(folder, devices, cases):
 
 def test_mirrored_on_two_devices(tmp_path):
     mirrored_equals_one_device(tmp_path, 2, FAST)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("devices", [2, 4])
-def test_every_method_with_both_optimizers(devices, tmp_path):
-    mirrored_equals_one_device(tmp_path, devices, ALL)
 
 
 @pytest.mark.slow
