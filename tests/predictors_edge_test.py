@@ -16,12 +16,20 @@ SPECS = [
     "directpred(normalize=False)",
     "directpred(epsilon_inside=True)",
     "directpred(exponent=0.25)",
+    "directpred(exponent=3)",
+    "directpred(exponent=3, normalize=False)",
+    "directpred(exponent=3, normalize=False, epsilon=-0.3)",
+    "directpred(epsilon=1e10, normalize=False)",
+    "directpred(solver='diagonal', exponent=3, normalize=False)",
     "directpred(solver='diagonal')",
     "directpred(solver='newton_schulz')",
     "directpred(solver='newton_schulz', normalize=False)",
     "directset",
     "directset(alpha=2, norm='frobenius')",
     "directset(alpha=0.3, norm='none')",
+    "directset(alpha=3, norm='none')",
+    "directset(alpha=100, norm='frobenius')",
+    "directset(alpha=100, norm='max')",
     "directcopy",
     "directcopy(epsilon=0, norm='frobenius')",
     "directcopy(norm='max')",
@@ -56,12 +64,40 @@ def correlations(scale):
 @pytest.mark.parametrize("spec", SPECS)
 def test_kernels_are_finite_symmetric_and_positive(spec):
     solve = tf.function(PREDICTORS.create(spec).solve, autograph=False)
-    for f in (f for scale in (1e-30, 1e-12, 1.0, 1e12, 1e30) for f in correlations(scale)):
+    for f in (f for scale in (1e-30, 1e-12, 1.0, 1e12, 1e30, 3e37) for f in correlations(scale)):
         kernel = solve(tf.constant(f, "float32")).numpy().astype("float64")
         assert np.all(np.isfinite(kernel))
         largest = np.abs(kernel).max()
         assert np.abs(kernel - kernel.T).max() <= 1e-6 * largest
         assert np.linalg.eigvalsh(kernel).min() >= -1e-6 * largest
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_float64_has_no_other_edge(spec):
+    for scale in (1e-300, 1e300):
+        for f in correlations(scale):
+            kernel = solved(spec, f, "float64")
+            unit = kernel / max(np.abs(kernel).max(), 1e-300)
+            assert np.all(np.isfinite(unit))
+            assert np.abs(unit - unit.T).max() <= 1e-6
+            assert np.linalg.eigvalsh(unit).min() >= -1e-6
+
+
+@pytest.mark.parametrize("spec", ["directpred", "directpred(solver='newton_schulz')", "directset", "directcopy(epsilon=0)"])
+@pytest.mark.parametrize("rho", [0.3, 0.99, None])
+def test_centred_kernels_after_full_collapse(spec, rho):
+    """All projections one point: the covariance is 0, and what rounding leaves of it has either sign."""
+    config = {**PREDICTORS.create(spec).get_config(), "rho": rho, "center": True}
+    for seed in range(5):
+        layer = type(PREDICTORS.create(spec)).from_config(config)
+        point = np.random.default_rng(seed).normal(3, 1, 24).astype("float32")
+        for batch in (6, 24, 33, 64):
+            views = [tf.constant(np.tile(point, (batch, 1)))] * 2
+            layer(views[0])
+            layer.update(views, views)
+        kernel = layer.kernel.numpy().astype("float64")
+        assert np.all(np.isfinite(kernel))
+        assert np.linalg.eigvalsh((kernel + kernel.T) / 2).min() >= -1e-6 * np.abs(kernel).max()
 
 
 @pytest.mark.parametrize("spec", [s for s in SPECS if "normalize" not in s and "none" not in s])

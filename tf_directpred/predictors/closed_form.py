@@ -1,10 +1,12 @@
 """Predictors that are computed, not trained: the correlation F, its moving average, and when to solve."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tf_directpred.predictors.base import Predictor
 from tf_directpred.predictors.float32_products import matmul
+from tf_directpred.predictors.matrix_products import unit_scaled
 
 
 class ClosedFormPredictor(Predictor):
@@ -90,12 +92,15 @@ class ClosedFormPredictor(Predictor):
     def moments(self, online, target):
         """The batch's part of each moving average: a list of pairs (variable, mean over the batch)."""
         z = tf.concat(online, axis=0)
-        pairs = [(self.correlation, second_moment(z, z))]
-        return [*pairs, (self.mean, tf.reduce_mean(z, axis=0))] if self.center else pairs
+        if not self.center:
+            return [(self.correlation, second_moment(z, z))]
+        z = tf.cast(z, tf.float64)  # after a collapse the rounding of the sums would outlive their difference
+        means = second_moment(z, z), tf.reduce_mean(z, axis=0)
+        return [(v, tf.cast(m, v.dtype)) for v, m in zip((self.correlation, self.mean), means)]
 
     def kernel_of(self, correlation, mean=None):
         """The kernel of the moving averages of `moments`, in their order."""
-        return self.solve(correlation if mean is None else correlation - tf.tensordot(mean, mean, axes=0))
+        return self.solve(correlation if mean is None else covariance(correlation, mean))
 
     def _exact(self, views):
         return [tf.cast(view, self.correlation.dtype) for view in views]
@@ -117,9 +122,26 @@ def second_moment(x, y):
     return matmul(x, y, transpose_a=True) / tf.cast(tf.shape(x)[0], x.dtype)
 
 
+def covariance(correlation, mean):
+    """E[z z^T] - E[z] E[z]^T (d, d), lifted by what the difference loses to rounding.
+
+    After a collapse to one point the two terms cancel, and what is left is noise of either sign.
+    """
+    rounding = 4 * np.finfo(correlation.dtype.as_numpy_dtype).eps  # of both moving averages
+    lift = rounding * tf.linalg.trace(correlation)
+    return correlation - tf.tensordot(mean, mean, axes=0) + lift * tf.eye(mean.shape[0], dtype=mean.dtype)
+
+
 def eigh(matrix):
-    """Eigenvalues and eigenvectors of a symmetric matrix (d, d), in float64.
+    """Eigenvalues and eigenvectors of a symmetric matrix (d, d), in float64; finite for any finite matrix.
 
     TensorFlow's float32 solver loses a digit at d = 128 and two at d = 1024, and is hardly faster.
     """
-    return tf.linalg.eigh(tf.cast((matrix + tf.transpose(matrix)) / 2, tf.float64))
+    unit, scale = unit_scaled(tf.cast(matrix, tf.float64))
+    s, u = tf.linalg.eigh((unit + tf.transpose(unit)) / 2)
+    return tf.clip_by_value(s * scale, tf.float64.min, tf.float64.max), u
+
+
+def from_eigen(p, u, dtype):
+    """The matrix U diag(p) U^T (d, d) of eigenvalues p >= 0; those past the range of `dtype` are put at its end."""
+    return tf.cast(tf.matmul(u * tf.minimum(p, dtype.max / 2), u, transpose_b=True), dtype)

@@ -4,8 +4,8 @@ import keras
 import tensorflow as tf
 
 from tf_directpred.predictors.base import PREDICTORS
-from tf_directpred.predictors.closed_form import ClosedFormPredictor, eigh
-from tf_directpred.predictors.matrix_products import newton_schulz_root, spectral_norm
+from tf_directpred.predictors.closed_form import ClosedFormPredictor, eigh, from_eigen
+from tf_directpred.predictors.matrix_products import newton_schulz_root, spectral_norm, unit_scaled
 
 FLOOR = 1e-4  # smallest eigenvalue of a normalised W_p, as in the paper's experiments
 
@@ -61,18 +61,23 @@ class DirectPredLayer(ClosedFormPredictor):
         self.exponent, self.solver = exponent, solver
 
     def solve(self, correlation):
-        if self.solver == "diagonal":
-            return tf.linalg.diag(self.lifted(tf.linalg.diag_part(correlation)))
         if self.solver == "newton_schulz":
             return self._solve_by_products(correlation)
+        if self.solver == "diagonal":
+            s = tf.linalg.diag_part(correlation)
+            return from_eigen(self.lifted(s), tf.eye(tf.shape(s)[0], dtype=s.dtype), s.dtype)
         s, u = eigh(correlation)
-        return tf.cast(tf.matmul(u * self.lifted(s), u, transpose_b=True), correlation.dtype)
+        return from_eigen(self.lifted(s), u, correlation.dtype)
 
     def _solve_by_products(self, correlation):
-        s_max = spectral_norm(correlation)
-        root = newton_schulz_root(tf.math.divide_no_nan(correlation, s_max))
-        scale, lift = (tf.sign(s_max), 1) if self.normalize else (tf.sqrt(s_max), s_max)  # no root of F = 0
-        return scale * root + self.epsilon * lift * tf.eye(tf.shape(root)[0], dtype=root.dtype)
+        unit, scale = unit_scaled(correlation)
+        s_max = spectral_norm(unit)
+        root = newton_schulz_root(tf.math.divide_no_nan(unit, s_max))
+        identity = tf.eye(tf.shape(root)[0], dtype=root.dtype)
+        if self.normalize:
+            return tf.sign(s_max) * root + self.epsilon * identity  # no root of F = 0
+        lift = tf.minimum(self.epsilon * s_max * scale, scale.dtype.max / 2)
+        return tf.sqrt(s_max) * tf.sqrt(scale) * root + lift * identity
 
     def lifted(self, s):
         """Eigenvalues s of F (d,) -> eigenvalues p of W_p (d,)."""

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from tf_directpred.predictors.base import PREDICTORS
-from tf_directpred.predictors.closed_form import ClosedFormPredictor, eigh
+from tf_directpred.predictors.closed_form import ClosedFormPredictor, eigh, from_eigen
 from tf_directpred.predictors.matrix_products import spectral_norm, unit_scaled
 
 NORMS = {
@@ -55,7 +55,10 @@ class DirectSetLayer(ClosedFormPredictor):
 
     def _power(self, correlation):
         s, u = eigh(correlation)
-        return tf.cast(tf.matmul(u * tf.maximum(s, 0) ** self.alpha, u, transpose_b=True), correlation.dtype)
+        s = tf.maximum(s, 0)
+        if self.norm != "none":
+            s = tf.math.divide_no_nan(s, tf.reduce_max(s))  # or a high power leaves float32 before it is divided
+        return from_eigen(s**self.alpha, u, correlation.dtype)
 
     def get_config(self):
         return {**super().get_config(), "alpha": self.alpha, "epsilon": self.epsilon, "norm": self.norm}
