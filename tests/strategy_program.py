@@ -51,8 +51,8 @@ def batches():
     return tf.data.Dataset.from_tensor_slices(views).batch(BATCH, drop_remainder=True).repeat()
 
 
-def trained(case, strategy, accumulate):
-    """The model after STEPS steps; `case` is `method_optimizer`."""
+def trained(case, strategy, accumulate=1, frozen=False):
+    """The model after STEPS steps; `case` is `method_optimizer`, `frozen` its batch norms."""
     method, optimizer = case.split("_")
     keras.utils.set_random_seed(0)
     with strategy.scope():
@@ -61,6 +61,8 @@ def trained(case, strategy, accumulate):
             "convnet(widths=(4, 8), strides=(2, 2))", input_shape=(SIDE, SIDE, 3), synchronized=synchronized
         )
         projector = PROJECTORS.create("mlp(hidden=(16,), output=6)", input_dim=8, synchronized=synchronized)
+        for layer in [*encoder.layers, *projector.layers]:
+            layer.trainable = not (frozen and isinstance(layer, keras.layers.BatchNormalization))
         settings = {"target_momentum": 0.9, **METHODS[method]}
         predictor = PREDICTORS.create(settings.pop("predictor"), synchronized=synchronized)
         model = NonContrastive(encoder, projector, predictor, accumulate=accumulate, **settings)
@@ -77,7 +79,8 @@ def main(out, job):
     for dtype, name, case in itertools.product(job["dtypes"], strategies, job["cases"]):
         keras.config.set_floatx(dtype)
         keras.config.set_dtype_policy(dtype)
-        model, losses = trained(case, strategies[name], job["accumulate"])
+        accumulate = job["accumulate"] if name != "default" else 1
+        model, losses = trained(case, strategies[name], accumulate, frozen=job["accumulate"] > 1)
         variables = [*model.variables, *model.optimizer.variables]
         prefix = f"{name}/{dtype}/{case}"
         arrays |= {f"{prefix}/{i:03d} {re.sub(r'_[0-9]+', '', v.path)}": v.numpy() for i, v in enumerate(variables)}
