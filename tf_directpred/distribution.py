@@ -90,8 +90,8 @@ def agree(strategy, number):
 
 
 def copy_from_chief(strategy, variables):
-    """Gives every replica the values of the first, so that only the chief need read a checkpoint."""
-    if strategy.num_replicas_in_sync == 1:
+    """Gives every worker's replicas the values of the first, so that only the chief need read a checkpoint."""
+    if not spans_workers(strategy):
         return
 
     @tf.function
