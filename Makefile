@@ -10,10 +10,10 @@ demo: $(VENV)/.installed
 	$(VENV)/bin/python -m tf_directpred.main --flagfile=configs/directpred_digits.cfg --run_dir=runs/demo --overwrite
 
 test: $(VENV)/.installed-test
-	$(VENV)/bin/python -m pytest -m "not slow"
+	$(VENV)/bin/python -m pytest -n 2 -m "not slow"
 
 test-slow: $(VENV)/.installed-test
-	$(VENV)/bin/python -m pytest -m slow
+	$(VENV)/bin/python -m pytest -n 2 -m slow
 
 $(VENV)/.installed: setup.cfg pyproject.toml .ci/constraints.txt
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)

@@ -1,7 +1,8 @@
 """From measured and cited inputs to a plan: 300 epochs of BYOL or DirectPred on 8 GPUs, 32 GPUs and a TPU v4-32.
 
     python benchmarks/scaling.py           # measures here, writes benchmarks/scaling.json and benchmarks/scaling.md
-    python benchmarks/scaling.py --plan    # from the scaling.json that is there
+    python benchmarks/scaling.py --measure solvers    # one section anew, the others as scaling.json has them
+    python benchmarks/scaling.py --measure            # nothing anew: the plan from the scaling.json that is there
 
 Nothing of the plan was run: each of its numbers is a formula below.
 """
@@ -34,8 +35,9 @@ UTILISATION = 0.30  # assumed share of the peak that ResNet-50 reaches in bfloat
 FLOPS_FORWARD = 2 * 4.09e9  # of ResNet-50 at 224 px: 4.09 G multiply-adds (torchvision's model table), two each
 
 
-def median_seconds(function, repeats=7):
-    function()
+def median_seconds(function, repeats=7, warm=True):
+    if warm:
+        function()
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
@@ -44,8 +46,8 @@ def median_seconds(function, repeats=7):
     return statistics.median(times)
 
 
-def measure():
-    """Everything that can be measured on this machine, section by section."""
+def measure(sections):
+    """Everything of the named sections that can be measured on this machine."""
     import tensorflow as tf
 
     from tf_directpred import distribution
@@ -53,9 +55,13 @@ def measure():
     strategy = distribution.connect("mirrored", devices=2)  # before TensorFlow's first operation
     machine = platform.processor() or platform.machine()
     yield "machine", f"{machine}, {os.cpu_count()} cores, TensorFlow {tf.__version__}"
-    yield "network", measure_network()
-    yield "anatomy", measure_anatomy(strategy)
-    yield "solvers", measure_solvers((128, 256, 2048))
+    ways = {
+        "network": measure_network,
+        "anatomy": lambda: measure_anatomy(strategy),
+        "solvers": lambda: measure_solvers((128, 256, 2048)),
+    }
+    for section in sections:
+        yield section, ways[section]()
 
 
 def measure_network():
@@ -90,12 +96,10 @@ def measure_solvers(sizes):
         for solver in ("eigh", "newton_schulz"):
             layer = PREDICTORS.create(f"directpred(solver='{solver}')")
             for compiled in (False, True):
-                if compiled and d > 256:
-                    continue  # of eigh: minutes and more
                 solve = tf.function(layer.solve, jit_compile=compiled)
-                repeats = 1 if d > 256 else 7
+                once = {"repeats": 1, "warm": False} if d > 256 else {}  # of XLA's eigh: many minutes
                 found[f"{solver}/{'XLA' if compiled else 'graph'}/{d}"] = median_seconds(
-                    lambda: solve(correlation).numpy(), repeats
+                    lambda: solve(correlation).numpy(), **once
                 )
     return found
 
@@ -249,7 +253,7 @@ def report(measured):
     return f"""# From two cores to pods
 
 Measured on {measured["machine"]}; written by `python benchmarks/scaling.py`, where every formula and citation is.
-The machine had other work to do; times are medians, and ratios are of runs that took turns.
+Times are medians, and ratios are of runs that took turns.
 
 ## Anatomy of a step (measured)
 
@@ -267,8 +271,8 @@ Network counts (exact): ResNet-50 with BYOL's projector has {network["parameters
 
 {solvers}
 
-XLA's own eigendecomposition is why a TPU wants `solver='newton_schulz'`. At d = 2048 XLA was not measured: cubic
-growth from d = 256 would make its eigendecomposition minutes long.
+XLA's own eigendecomposition is why a TPU wants `solver='newton_schulz'`. At d = 2048 each
+number is one call, compilation included.
 
 ## Plans (calculated; nothing here was run)
 
@@ -281,15 +285,16 @@ compute (so the shares are upper bounds), and activations kept in bfloat16.
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--plan", action="store_true", help="measure nothing")
+    sections = ("network", "anatomy", "solvers")
+    parser.add_argument("--measure", nargs="*", choices=sections, default=sections, help="what to measure anew")
     store = HERE / "scaling.json"
-    if not parser.parse_args().plan:
-        found = {}
-        for section, values in measure():
+    found = json.loads(store.read_text()) if store.is_file() else {}
+    if chosen := parser.parse_args().measure:
+        for section, values in measure(chosen):
             found[section] = values
             print(f"measured: {section}", flush=True)
         store.write_text(json.dumps(found, indent=1) + "\n")
-    (HERE / "scaling.md").write_text(report(json.loads(store.read_text())))
+    (HERE / "scaling.md").write_text(report(found))
     print(f"wrote {HERE / 'scaling.md'}")
 
 
