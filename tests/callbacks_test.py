@@ -22,11 +22,11 @@ def clock(monkeypatch):
     return now
 
 
-def run_epoch(callback, clock, seconds):
-    """One epoch of steps that took so many seconds each; the logs of its end."""
-    for batch, duration in enumerate(seconds):
+def run_epoch(callback, clock, seconds, together=1):
+    """One epoch of executions, of so many steps together, that took so many seconds each; the logs of its end."""
+    for execution, duration in enumerate(seconds, start=1):
         clock.seconds += duration
-        callback.on_train_batch_end(batch, {})
+        callback.on_train_batch_end(execution * together - 1, {})
     logs = {}
     callback.on_epoch_end(0, logs)
     return logs
@@ -38,6 +38,12 @@ def test_throughput_leaves_out_tracing_and_what_lies_between_epochs(clock):
     assert run_epoch(throughput, clock, [60.0, 9.0, 7.0, 0.5, 0.5]) == {"images_per_second": 64.0}
     clock.seconds += 1000.0  # a look at the k-NN accuracy
     assert run_epoch(throughput, clock, [5.0, 5.0, 5.0, 0.5]) == {"images_per_second": 64.0}
+
+
+def test_throughput_counts_the_steps_that_are_executed_together(clock):
+    throughput = Throughput(batch_size=32)
+    assert run_epoch(throughput, clock, [60.0, 2.0, 2.0], together=4) == {"images_per_second": 64.0}
+    assert run_epoch(throughput, clock, [5.0, 2.0], together=4) == {"images_per_second": 64.0}
 
 
 def test_throughput_shows_nothing_before_it_knows(clock):

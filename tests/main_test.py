@@ -144,6 +144,9 @@ REFUSED = {
     "unknown evaluation set": (["--eval_dataset=cifar"], "Unknown dataset 'cifar'. Known: digits"),
     "batch larger than the data": (["--batch_size=1401"], "Received: batch_size=1401"),
     "empty image folder": (["--dataset=folder", "--data_dir={empty}"], "{empty} holds no .jpg, .jpeg, .png"),
+    "profile not START:STOP": (["--profile=10"], "profile must be START:STOP with 0 <= START < STOP. Received: "),
+    "profile after the end": (["--profile=3:9"], "profile must start before the run's 3 steps are over. Received: "),
+    "steps_per_execution": (["--steps_per_execution=2"], "steps_per_execution must divide the 4 steps of an epoch and"),
     "no image folder": (["--dataset=folder", "--data_dir={empty}/none"], "{empty}/none does not exist"),
     "a file for a folder": (["--dataset=folder", "--data_dir={file}"], "{file} does not exist or is no"),
 }

@@ -7,6 +7,7 @@ import signal
 import time
 
 import keras
+import tensorflow as tf
 
 from tf_directpred.probes.features import extract
 from tf_directpred.probes.knn import knn
@@ -28,10 +29,11 @@ class Throughput(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         now = time.monotonic()
-        if self._last is not None:
-            self.steps, self.seconds = self.steps + 1, self.seconds + now - self._last
+        if self._last is not None:  # with steps_per_execution, `batch` rises by more than one
+            last_batch, then = self._last
+            self.steps, self.seconds = self.steps + batch - last_batch, self.seconds + now - then
         if batch >= self.WARMUP or self._last is not None:
-            self._last = now
+            self._last = batch, now
         if logs is not None and self.seconds:
             logs["images_per_second"] = self.images_per_second
 
@@ -91,6 +93,36 @@ class HistoryFile(keras.callbacks.Callback):
             writer.writeheader()
             writer.writerows({"epoch": number, **row} for number, row in sorted(self.rows.items()))
         os.replace(temporary, self.path)
+
+
+class Profile(keras.callbacks.Callback):
+    """Writes a TensorBoard profile of some steps.
+
+    Args:
+        folder: where TensorBoard will find it.
+        steps: range of the optimizer's steps, the first 0. Steps that are executed together are profiled together.
+    """
+
+    def __init__(self, folder, steps):
+        super().__init__()
+        self.folder, self.steps, self._running = folder, steps, False
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if not self._running and int(self.model.optimizer.iterations.numpy()) in self.steps:
+            tf.profiler.experimental.start(str(self.folder))
+            self._running = True
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self._running and int(self.model.optimizer.iterations.numpy()) not in self.steps:
+            self._stop()
+
+    def on_train_end(self, logs=None):
+        if self._running:
+            self._stop()
+
+    def _stop(self):
+        tf.profiler.experimental.stop()
+        self._running, self.steps = False, range(0)
 
 
 class ContinuedEpoch(keras.callbacks.Callback):

@@ -6,7 +6,7 @@ import typing
 
 from absl import flags
 
-_NOT_REPLAYED = ("mode", "run_dir", "resume", "overwrite")
+_NOT_REPLAYED = ("mode", "run_dir", "resume", "overwrite", "profile")
 
 
 def _flag(default, help, choices=None, valid=None):
@@ -79,9 +79,16 @@ class Config:
         "float32", "Keras's dtype policy.", choices=("float32", "mixed_bfloat16", "mixed_float16")
     )
     jit_compile: bool = _flag(False, "Compile the step with XLA.")
+    steps_per_execution: int = _flag(
+        1, "Steps that TensorFlow takes before Python looks again; they must divide an epoch.", valid=_POSITIVE
+    )
+    rematerialize: bool = _flag(False, "Hold few of the encoder's activations, compute the others twice.")
 
     knn_every: int = _flag(0, "Show the k-NN accuracy every so many epochs; 0: never.", valid=_NOT_NEGATIVE)
     tensorboard: bool = _flag(False, "Write TensorBoard events beside history.csv.")
+    profile: typing.Optional[str] = _flag(
+        None, "START:STOP: a TensorBoard profile of steps START (the first is 0) to STOP, which is left out."
+    )
     checkpoint_minutes: float = _flag(10.0, "Minutes between checkpoints; 0: every step.", valid=_NOT_NEGATIVE)
     eval_examples: typing.Optional[int] = _flag(
         None, "Train and test images of every probe, at most (seeded, class-balanced).", valid=_POSITIVE
@@ -110,6 +117,7 @@ class Config:
         if self.strategy == "tpu" and not self.tpu:
             raise ValueError("strategy=tpu needs the TPU's address: --tpu=ADDRESS (local on a TPU machine)")
         self.rates()
+        self.profiled_steps()
 
     def rates(self):
         """`linear_rates` as numbers."""
@@ -120,6 +128,14 @@ class Config:
         if not all(0 < rate < math.inf for rate in rates):
             raise ValueError(f"linear_rates must be positive numbers, as 0.4,0.1. Received: {self.linear_rates}")
         return rates
+
+    def profiled_steps(self):
+        """`profile` as a range of steps; an empty one where there is none."""
+        start, _, stop = (self.profile or "0:0").partition(":")
+        numbers = [int(word) if word.isascii() and word.isdigit() else -1 for word in (start, stop)]
+        if self.profile is not None and not 0 <= numbers[0] < numbers[1]:
+            raise ValueError(f"profile must be START:STOP with 0 <= START < STOP. Received: profile={self.profile}")
+        return range(*numbers)
 
     def flagfile(self):
         """The run as a flagfile's text: `--flagfile=FILE --run_dir=ELSEWHERE` replays it."""

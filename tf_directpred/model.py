@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tf_directpred.losses import LOSSES
 from tf_directpred.predictors import PREDICTORS
+from tf_directpred.rematerialization import rematerialized
 
 
 @keras.saving.register_keras_serializable("tf_directpred")
@@ -35,6 +36,7 @@ class NonContrastive(keras.Model):
         accumulate: k: the step takes the batch in k slices, one after the other, and holds the activations of
             one; gradients are summed, then everything moves once. Batch norm and losses that compare images
             (nt_xent, batch_normalized) see a slice at a time.
+        rematerialize: hold few of the encoder's activations and compute the others twice (`rematerialized`).
 
     Raises:
         ValueError: an argument out of range or a network that is not built.
@@ -44,7 +46,7 @@ class NonContrastive(keras.Model):
 
     def __init__(self, encoder, projector=None, predictor="directpred", target="ema", target_momentum=0.996,
                  loss="cosine", stop_gradient=True, symmetrize=True, target_init="copy", accumulate=1,
-                 **kwargs):
+                 rematerialize=False, **kwargs):
         super().__init__(**kwargs)
         if target not in ("ema", None):
             raise ValueError(f"target must be 'ema' or None. Received: target={target!r}")
@@ -58,6 +60,7 @@ class NonContrastive(keras.Model):
             raise ValueError(f"accumulate must be an integer >= 1. Received: accumulate={accumulate}")
         self.encoder, self.projector = encoder, projector
         self.online = _chain(encoder, projector)
+        self._project = _chain(rematerialized(encoder), projector) if rematerialize else self.online
         self.predictor = PREDICTORS.create(predictor) if isinstance(predictor, str) else predictor
         # Everything is built here: under a distribution strategy no variable may be made later.
         if not self.predictor.built:
@@ -75,7 +78,7 @@ class NonContrastive(keras.Model):
         self.target_momentum, self.loss_spec = target_momentum, loss
         self.loss_fn = LOSSES.create(loss) if isinstance(loss, str) else loss
         self.stop_gradient, self.symmetrize, self.target_init = stop_gradient, symmetrize, target_init
-        self.accumulate = int(accumulate)
+        self.accumulate, self.rematerialize = int(accumulate), rematerialize
         self.loss_metric = keras.metrics.Mean(name="loss")
         self.built = True
 
@@ -103,8 +106,8 @@ class NonContrastive(keras.Model):
     def _predict_across(self, x1, x2, training):
         """Loss (), and projections and their targets: tuples with one entry for each direction of the loss."""
         both = self.symmetrize
-        z1 = self.online(x1, training=training)
-        z2 = self.online(x2, training=training) if both or self.target is None else None
+        z1 = self._project(x1, training=training)
+        z2 = self._project(x2, training=training) if both or self.target is None else None
         if self.target is None:
             t1, t2 = z1, z2
         else:  # in training mode too: the published targets normalise with the statistics of the batch
@@ -264,6 +267,7 @@ class NonContrastive(keras.Model):
             "symmetrize": self.symmetrize,
             "target_init": self.target_init,
             "accumulate": self.accumulate,
+            "rematerialize": self.rematerialize,
         }
 
     @classmethod

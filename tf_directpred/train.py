@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from tf_directpred import distribution
-from tf_directpred.callbacks import ContinuedEpoch, HistoryFile, OnlineKNN, SaveAndStop, Throughput
+from tf_directpred.callbacks import ContinuedEpoch, HistoryFile, OnlineKNN, Profile, SaveAndStop, Throughput
 from tf_directpred.checkpoint import Checkpoint
 from tf_directpred.data import SOURCES, find_recipe, normalize, steps_per_epoch, unreadable_image, view_batches
 from tf_directpred.model import NonContrastive
@@ -55,6 +55,21 @@ class Experiment:
         self.recipe = find_recipe(config.augment or self.source.recipe)
         self.steps_per_epoch = steps_per_epoch(self.source, config.batch_size)
         self.total_steps = min(config.epochs * self.steps_per_epoch, config.steps or math.inf)
+        self._check_steps()
+
+    def _check_steps(self):
+        together, profiled = self.config.steps_per_execution, self.config.profiled_steps()
+        whole = math.gcd(self.steps_per_epoch, self.total_steps)  # what an epoch, also a last one cut short, is made of
+        if whole % together:
+            allowed = ", ".join(str(k) for k in range(1, whole + 1) if whole % k == 0)
+            raise ValueError(
+                f"steps_per_execution must divide the {self.steps_per_epoch} steps of an epoch and the {self.total_steps} "
+                f"of the run: {allowed}. Received: steps_per_execution={together}"
+            )
+        if profiled and profiled.start >= self.total_steps:
+            raise ValueError(
+                f"profile must start before the run's {self.total_steps} steps are over. Received: profile={self.config.profile}"
+            )
 
     def model(self):
         """A compiled `NonContrastive` with its starting weights, made under the strategy in scope."""
@@ -78,8 +93,11 @@ class Experiment:
             symmetrize=config.symmetrize,
             target_init=config.target_init,
             accumulate=config.accumulate,
+            rematerialize=config.rematerialize,
         )
-        model.compile(*self._optimizers(), jit_compile=config.jit_compile)
+        model.compile(
+            *self._optimizers(), jit_compile=config.jit_compile, steps_per_execution=config.steps_per_execution
+        )
         return model
 
     def _optimizers(self):
@@ -152,6 +170,8 @@ def _observers(experiment, folder):
         callbacks.append(OnlineKNN(*map(experiment.labelled_batches, splits), every=config.knn_every))
     if config.tensorboard:
         callbacks.append(keras.callbacks.TensorBoard(folder.path / "tensorboard", update_freq=50))
+    if profiled := config.profiled_steps():
+        callbacks.append(Profile(folder.path / "tensorboard", profiled))
     return callbacks
 
 
