@@ -35,6 +35,8 @@ class NonContrastive(keras.Model):
         accumulate: k: the step takes the batch in k slices, one after the other, and holds the activations of
             one; gradients are summed, then everything moves once. Batch norm and losses that compare images
             (nt_xent, batch_normalized) see a slice at a time.
+        augment: layer that makes `{"view1", "view2"}` of what `fit` is given, inside the step: `data.TwoViews`; None:
+            batches are views already.
 
     Raises:
         ValueError: an argument out of range or a network that is not built.
@@ -44,7 +46,7 @@ class NonContrastive(keras.Model):
 
     def __init__(self, encoder, projector=None, predictor="directpred", target="ema", target_momentum=0.996,
                  loss="cosine", stop_gradient=True, symmetrize=True, target_init="copy", accumulate=1,
-                 **kwargs):
+                 augment=None, **kwargs):
         super().__init__(**kwargs)
         if target not in ("ema", None):
             raise ValueError(f"target must be 'ema' or None. Received: target={target!r}")
@@ -75,7 +77,7 @@ class NonContrastive(keras.Model):
         self.target_momentum, self.loss_spec = target_momentum, loss
         self.loss_fn = LOSSES.create(loss) if isinstance(loss, str) else loss
         self.stop_gradient, self.symmetrize, self.target_init = stop_gradient, symmetrize, target_init
-        self.accumulate = int(accumulate)
+        self.accumulate, self.augment = int(accumulate), augment
         self.loss_metric = keras.metrics.Mean(name="loss")
         self.built = True
 
@@ -205,6 +207,7 @@ class NonContrastive(keras.Model):
 
     def _views(self, data):
         batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        batch = self.augment(batch) if self.augment else batch
         if not isinstance(batch, dict) or not {"view1", "view2"} <= set(batch):
             received = sorted(batch) if isinstance(batch, dict) else type(batch).__name__
             raise ValueError(f"A batch must be a dict with view1 and view2. Received: {received}")
@@ -264,6 +267,7 @@ class NonContrastive(keras.Model):
             "symmetrize": self.symmetrize,
             "target_init": self.target_init,
             "accumulate": self.accumulate,
+            "augment": self.augment and serialize(self.augment),
         }
 
     @classmethod
