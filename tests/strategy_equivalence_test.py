@@ -14,7 +14,7 @@ import pytest
 PROGRAM = pathlib.Path(__file__).parent / "strategy_program.py"
 ROOT = PROGRAM.parent.parent
 TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
-FAST = ["directpred_sgd", "byol_lars"]
+FAST = ["directpred_sgd", "byol_lars", "augmented_sgd"]
 ALL = [f"{m}_{o}" for m in ("directpred", "hybrid", "byol", "simsiam", "simclr") for o in ("sgd", "lars")]
 ACCUMULATED = ["directpred_sgd", "hybrid_lars"]
 WORKERS = ["directpred_sgd", "directpred_lars", "hybrid_sgd", "byol_sgd", "byol_lars", "simsiam_lars", "simclr_sgd"]

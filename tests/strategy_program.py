@@ -16,6 +16,7 @@ import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
 from tf_directpred import distribution  # noqa: E402
+from tf_directpred.data import TwoViews  # noqa: E402
 from tf_directpred.model import NonContrastive  # noqa: E402
 from tf_directpred.networks import ENCODERS, PROJECTORS  # noqa: E402
 from tf_directpred.optim import LARS, SGD, CosineMomentum, learning_rate_schedule  # noqa: E402
@@ -27,6 +28,8 @@ METHODS = {
     "hybrid": {"predictor": "directpred(update_every=3, train_kernel=True)"},
     "byol": {"predictor": "mlp(hidden=16, affine=True)", "target_momentum": CosineMomentum(0.9, 20)},
     "simsiam": {"predictor": "mlp(hidden=16)", "target": None, "loss": "cosine(scale=0.25)"},
+    # Steps that are the same to the last bit in batches of another size.
+    "augmented": {"predictor": "directpred", "augment": "none(flip=0.5, solarize=0.5)"},
     "simclr": {"predictor": "identity", "target": None, "loss": "nt_xent", "stop_gradient": False},
 }
 
@@ -44,9 +47,12 @@ OPTIMIZERS = {
 STEPS, BATCH, SIDE = 10, 24, 8
 
 
-def batches():
+def batches(augmented):
     rng = np.random.default_rng(0)
     shape = STEPS * BATCH, SIDE, SIDE, 3
+    if augmented:
+        images = {"images": rng.integers(0, 256, shape, np.uint8), "step": np.repeat(np.arange(STEPS), BATCH)}
+        return tf.data.Dataset.from_tensor_slices(images).batch(BATCH, drop_remainder=True).repeat()
     views = {k: rng.normal(size=shape).astype(keras.config.floatx()) for k in ("view1", "view2")}
     return tf.data.Dataset.from_tensor_slices(views).batch(BATCH, drop_remainder=True).repeat()
 
@@ -65,9 +71,10 @@ def trained(case, strategy, accumulate=1, frozen=False):
             layer.trainable = not (frozen and isinstance(layer, keras.layers.BatchNormalization))
         settings = {"target_momentum": 0.9, **METHODS[method]}
         predictor = PREDICTORS.create(settings.pop("predictor"), synchronized=synchronized)
-        model = NonContrastive(encoder, projector, predictor, accumulate=accumulate, **settings)
+        augment = "augment" in settings and TwoViews(settings.pop("augment"), seed=1) or None
+        model = NonContrastive(encoder, projector, predictor, accumulate=accumulate, augment=augment, **settings)
         model.compile(OPTIMIZERS[optimizer]())
-    history = model.fit(batches(), epochs=2, steps_per_epoch=STEPS // 2, verbose=0)
+    history = model.fit(batches(augment), epochs=2, steps_per_epoch=STEPS // 2, verbose=0)
     return model, history.history["loss"]
 
 

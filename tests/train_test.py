@@ -108,6 +108,20 @@ def test_interrupted_and_resumed_equals_uninterrupted(experiment, whole, tmp_pat
     assert numbers["loss"] == whole[2]["loss"] and numbers["steps"] == 8
 
 
+def test_views_made_on_the_device_train_the_same_and_resume_exactly(whole, tmp_path, monkeypatch):
+    on_device = Experiment(dataclasses.replace(TINY, augment_on="device"))
+    model, folder, _ = trained(on_device, interrupted(on_device, tmp_path / "run", monkeypatch, 3).path)
+    assert model.augment is not None and whole[0].augment is None
+    assert_equal_models(model, whole[0])
+    assert history(folder) == history(whole[1])
+
+
+def test_views_are_made_on_an_accelerator_if_there_is_one(monkeypatch):
+    monkeypatch.setattr(training.distribution, "has_accelerator", lambda: True)
+    assert Experiment(TINY).augment.seed == 3
+    assert Experiment(dataclasses.replace(TINY, augment_on="host")).augment is None
+
+
 def test_a_signal_after_the_last_step_loses_nothing(experiment, whole, tmp_path, monkeypatch):
     """It arrives while the k-NN accuracy of the last epoch is measured."""
 

@@ -37,6 +37,10 @@ class Config:
     data_dir: typing.Optional[str] = _flag(None, "Where the data lie: tfds data, or the folder of --dataset=folder.")
     eval_dataset: typing.Optional[str] = _flag(None, "Spec of a labelled set to evaluate on, if another one.")
     augment: typing.Optional[str] = _flag(None, "Augmentation recipe of the views; default: the data set's own.")
+    augment_on: str = _flag(
+        "auto", "Make the views on the host, ahead of the step, or on the device, in it; auto: device on GPU and TPU.",
+        choices=("auto", "host", "device"),
+    )
 
     encoder: str = _flag("convnet", "Spec of the encoder.")
     projector: str = _flag("mlp(hidden=(256,), output=64, output_norm='plain')", "Spec of the projector.")

@@ -53,6 +53,11 @@ def check_step(strategy, batch_size, accumulate, jit_compile):
         raise ValueError("jit_compile does not work across CPU devices: leave it out, or use strategy=default")
 
 
+def has_accelerator():
+    """Whether steps run on a GPU or TPU; call it after `connect`."""
+    return any(tf.config.list_logical_devices(kind) for kind in ("GPU", "TPU"))
+
+
 def is_chief(strategy):
     """Whether this process is the one that writes: the only one, or the first of many workers."""
     if not spans_workers(strategy):

@@ -37,6 +37,8 @@ class NonContrastive(keras.Model):
             one; gradients are summed, then everything moves once. Batch norm and losses that compare images
             (nt_xent, batch_normalized) see a slice at a time.
         rematerialize: hold few of the encoder's activations and compute the others twice (`rematerialized`).
+        augment: layer that makes `{"view1", "view2"}` of what `fit` is given, inside the step: `data.TwoViews`; None:
+            batches are views already.
 
     Raises:
         ValueError: an argument out of range or a network that is not built.
@@ -46,7 +48,7 @@ class NonContrastive(keras.Model):
 
     def __init__(self, encoder, projector=None, predictor="directpred", target="ema", target_momentum=0.996,
                  loss="cosine", stop_gradient=True, symmetrize=True, target_init="copy", accumulate=1,
-                 rematerialize=False, **kwargs):
+                 rematerialize=False, augment=None, **kwargs):
         super().__init__(**kwargs)
         if target not in ("ema", None):
             raise ValueError(f"target must be 'ema' or None. Received: target={target!r}")
@@ -78,7 +80,7 @@ class NonContrastive(keras.Model):
         self.target_momentum, self.loss_spec = target_momentum, loss
         self.loss_fn = LOSSES.create(loss) if isinstance(loss, str) else loss
         self.stop_gradient, self.symmetrize, self.target_init = stop_gradient, symmetrize, target_init
-        self.accumulate, self.rematerialize = int(accumulate), rematerialize
+        self.accumulate, self.rematerialize, self.augment = int(accumulate), rematerialize, augment
         self.loss_metric = keras.metrics.Mean(name="loss")
         self.built = True
 
@@ -208,6 +210,7 @@ class NonContrastive(keras.Model):
 
     def _views(self, data):
         batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        batch = self.augment(batch) if self.augment else batch
         if not isinstance(batch, dict) or not {"view1", "view2"} <= set(batch):
             received = sorted(batch) if isinstance(batch, dict) else type(batch).__name__
             raise ValueError(f"A batch must be a dict with view1 and view2. Received: {received}")
@@ -268,6 +271,7 @@ class NonContrastive(keras.Model):
             "target_init": self.target_init,
             "accumulate": self.accumulate,
             "rematerialize": self.rematerialize,
+            "augment": self.augment and serialize(self.augment),
         }
 
     @classmethod

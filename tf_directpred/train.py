@@ -10,7 +10,9 @@ import tensorflow as tf
 from tf_directpred import distribution
 from tf_directpred.callbacks import ContinuedEpoch, HistoryFile, OnlineKNN, Profile, SaveAndStop, Throughput
 from tf_directpred.checkpoint import Checkpoint
-from tf_directpred.data import SOURCES, find_recipe, normalize, steps_per_epoch, unreadable_image, view_batches
+from tf_directpred.data import (
+    SOURCES, TwoViews, find_recipe, image_batches, normalize, steps_per_epoch, unreadable_image, view_batches,
+)
 from tf_directpred.model import NonContrastive
 from tf_directpred.networks import ENCODERS, PROJECTORS
 from tf_directpred.optim import OPTIMIZERS, CosineMomentum, learning_rate_schedule
@@ -53,6 +55,8 @@ class Experiment:
         if config.eval_dataset is not None:
             self.evaluation_source = SOURCES.create(config.eval_dataset, data_dir=config.data_dir)
         self.recipe = find_recipe(config.augment or self.source.recipe)
+        on_device = {"host": False, "device": True, "auto": distribution.has_accelerator()}[config.augment_on]
+        self.augment = TwoViews(self.recipe, seed=config.seed) if on_device else None
         self.steps_per_epoch = steps_per_epoch(self.source, config.batch_size)
         self.total_steps = min(config.epochs * self.steps_per_epoch, config.steps or math.inf)
         self._check_steps()
@@ -94,11 +98,17 @@ class Experiment:
             target_init=config.target_init,
             accumulate=config.accumulate,
             rematerialize=config.rematerialize,
+            augment=self.augment,
         )
         model.compile(
             *self._optimizers(), jit_compile=config.jit_compile, steps_per_execution=config.steps_per_execution
         )
         return model
+
+    def batches(self, start, part=(0, 1)):
+        """What `model()` trains on from step `start`: views, or images where it makes the views itself."""
+        make = image_batches if self.augment else view_batches
+        return make(self.source, self.recipe, self.config.batch_size, self.config.seed, start=start, part=part)
 
     def _optimizers(self):
         config = self.config
@@ -180,10 +190,7 @@ def _fit(experiment, model, checkpoint, callbacks, verbose):
     agree = functools.partial(distribution.agree, strategy)
     with SaveAndStop(checkpoint, config.checkpoint_minutes, agree) as stopper:
         for epoch, epochs, steps in _segments(checkpoint.step(), experiment.total_steps, experiment.steps_per_epoch):
-            batches = functools.partial(
-                view_batches, experiment.source, experiment.recipe, config.batch_size, config.seed,
-                start=checkpoint.step(),
-            )
+            batches = functools.partial(experiment.batches, checkpoint.step())
             try:
                 model.fit(
                     distribution.distributed(strategy, batches), initial_epoch=epoch, epochs=epoch + epochs,

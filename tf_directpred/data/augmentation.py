@@ -26,7 +26,8 @@ def augment(images, recipe, seed, size=None, part=(0, 1)):
         recipe: a `Recipe`, or a spec such as `"directpred_cifar"` or `"digits(size=28)"`.
         seed: two integers, or an integer tensor of shape `(2,)`; the same seed gives the same views.
         size: `(height, width)` of the views; default: what the recipe says, else that of the images.
-        part: `(index, count)`: the images are this one of `count` equal parts of a batch.
+        part: `(index, count)`: the images are this one of `count` equal parts of a batch; the index may be a
+            scalar tensor.
 
     Returns:
         float32, `(batch, view height, view width, 3)`, normalised as the recipe says.
@@ -39,6 +40,13 @@ def augment(images, recipe, seed, size=None, part=(0, 1)):
     boxes = crop_boxes(recipe, parameters["crop"], height, width)
     planar = apply_crop(images, boxes, parameters["flip"], recipe, size)
     return apply_colour(planar, parameters, recipe)
+
+
+def augment_crops(crops, recipe, seed, part=(0, 1)):
+    """What `augment` does after the crop, to views that `crop_views` cut with the same seed."""
+    recipe = find_recipe(recipe)
+    parameters = sample_parameters(recipe, seed, _known_shape(crops)[0], part)
+    return apply_colour(to_planar(crops, parameters["flip"]), parameters, recipe)
 
 
 def normalize(images, recipe):
@@ -75,7 +83,8 @@ def sample_parameters(recipe, seed, batch, part=(0, 1)):
     recipe = find_recipe(recipe)
     attempts = _ATTEMPTS[recipe.convention]
     index, count = part
-    draws = uniforms(seed, batch * count, 2 * attempts + 13)[index * batch : (index + 1) * batch]
+    columns = 2 * attempts + 13
+    draws = tf.slice(uniforms(seed, batch * count, columns), [index * batch, 0], [batch, columns])
     crop, draws = draws[:, : 2 * attempts + 2], tf.unstack(draws[:, 2 * attempts + 2 :], axis=1)
     flip, jittered, brightness, contrast, saturation, hue, order, grey, blurred, sigma, solarize = draws
     jittered = jittered < recipe.jitter_probability

@@ -1,13 +1,14 @@
-"""Two augmented views of every image, as an infinite stream of batches."""
+"""Training batches as infinite streams: two augmented views of every image, or the images to make them of."""
 
 import dataclasses
 import functools
 
 import tensorflow as tf
 
-from tf_directpred.data.augmentation import apply_colour, augment, sample_parameters, to_planar, view_size
+from tf_directpred.data.augmentation import view_size
 from tf_directpred.data.encoded import crop_views
 from tf_directpred.data.recipes import find_recipe
+from tf_directpred.data.views import make_views, pair_of_recipes, view_seeds
 
 
 def view_batches(source, recipe, batch_size, seed, start=0, split=None, other_recipe=None, part=(0, 1)):
@@ -31,17 +32,36 @@ def view_batches(source, recipe, batch_size, seed, start=0, split=None, other_re
     Raises:
         ValueError: `batch_size` exceeds the number of images, or is no multiple of the parts.
     """
+    recipes = pair_of_recipes(recipe, other_recipe)
+    make = functools.partial(make_views, recipes=recipes, seed=seed, part=part)
+    batches = _image_batches(source, recipes, batch_size, seed, start, split, part)
+    return batches.map(make, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+
+
+def image_batches(source, recipe, batch_size, seed, start=0, split=None, other_recipe=None, part=(0, 1)):
+    """The batches of `view_batches` with what `TwoViews` does to them in the step left undone.
+
+    Args:
+        source, recipe, batch_size, seed, start, split, other_recipe, part: as `view_batches`.
+
+    Returns:
+        tf.data.Dataset of `{"images", "step"}`: uint8 `(batch_size, height, width, 3)` and, to seed the views, the
+        step, int64 `(batch_size,)`. Of encoded images, whose sizes may differ, `{"crop1", "crop2", "step"}`.
+    """
+    recipes = pair_of_recipes(recipe, other_recipe)
+    return _image_batches(source, recipes, batch_size, seed, start, split, part).prefetch(tf.data.AUTOTUNE)
+
+
+def _image_batches(source, recipes, batch_size, seed, start, split, part):
     steps_per_epoch(source, batch_size, split)
     index, count = part
     if batch_size % count:
         raise ValueError(f"batch_size must be a multiple of {count}, the workers. Received: batch_size={batch_size}")
     own = slice(index * batch_size // count, (index + 1) * batch_size // count)
-    recipe = find_recipe(recipe)
-    recipes = recipe, find_recipe(other_recipe or recipe.other_view or recipe)
     split = source.splits[split or source.pretrain_split]
     batches = split.training_batches(batch_size, seed, start).map(lambda t, examples: (t, examples[own]))
-    views = _view_maker(source, split, recipes, batch_size // count, seed, part)
-    return batches.map(views, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+    to_images = _image_maker(source, split, recipes, batch_size // count, seed, part)
+    return batches.map(to_images, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
 def labelled_crops(source, recipe, batch_size, seed):
@@ -57,27 +77,28 @@ def labelled_crops(source, recipe, batch_size, seed):
     """
     recipe = dataclasses.replace(find_recipe(recipe), jitter_probability=0.0, grey=0.0, blur=0.0, solarize=0.0)
     split = source.splits[source.train_split]
-    views = _view_maker(source, split, (recipe,), batch_size, seed, part=(0, 1))
+    to_images = _image_maker(source, split, (recipe,), batch_size, seed, part=(0, 1))
+
+    def crops(t, pair):
+        return make_views(to_images(t, pair[0]), (recipe,), seed)["view1"], pair[1]
+
     batches = split.training_batches(batch_size, seed, labels=True)
-    batches = batches.map(
-        lambda t, pair: (views(t, pair[0])["view1"], pair[1]), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-    )
-    return batches.prefetch(tf.data.AUTOTUNE)
+    return batches.map(crops, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
 
 
-def _view_maker(source, split, recipes, size, seed, part):
-    """Function of (t, examples of `size` images) -> their views, a dict."""
+def _image_maker(source, split, recipes, size, seed, part):
+    """Function of (t, examples of `size` images) -> a batch as `make_views` takes it."""
     sides = view_size(recipes[0], source.image_shape)
-    finish = _compiled_views(recipes, sides, part)
 
-    def views(t, examples):
-        seeds = [(seed, 2 * t + view) for view in range(len(recipes))]
+    def to_images(t, examples):
+        step = tf.fill([size], t)
         if examples.dtype != tf.string:
-            return finish(examples, seeds)
+            return {"images": tf.ensure_shape(examples, (size, None, None, 3)), "step": step}
         items = tf.ensure_shape(examples, (size,))
-        return finish(crop_views(items, split.read, recipes, seeds, sides, part), seeds)
+        crops = crop_views(items, split.read, recipes, view_seeds(seed, t, len(recipes)), sides, part)
+        return {**{f"crop{number}": crop for number, crop in enumerate(crops, 1)}, "step": step}
 
-    return views
+    return to_images
 
 
 def steps_per_epoch(source, batch_size, split=None):
@@ -94,27 +115,3 @@ def steps_per_epoch(source, batch_size, split=None):
             f"Received: batch_size={batch_size}"
         )
     return size // batch_size
-
-
-@functools.cache
-def _compiled_views(recipes, size, part):
-    """Function of a batch and of a seed for each view that makes the views.
-
-    The batch is one of images, uint8 `(batch, height, width, 3)`, or a pair of batches of crops, one for
-    each view. XLA fuses what the graph would do in dozens of passes over the batch.
-    """
-
-    @tf.function(jit_compile=True)
-    def views(batch, seeds):
-        made = {}
-        for number, recipe in enumerate(recipes):
-            if isinstance(batch, tuple):
-                parameters = sample_parameters(recipe, seeds[number], batch[number].shape[0], part)
-                planar = to_planar(batch[number], parameters["flip"])
-                view = apply_colour(planar, parameters, recipe)
-            else:
-                view = augment(batch, recipe, seeds[number], size, part)
-            made[f"view{number + 1}"] = view
-        return made
-
-    return views

@@ -107,3 +107,9 @@ def find_recipe(recipe):
         raise ValueError(f"A recipe has no field {', '.join(unknown)}. Allowed: {', '.join(fields)}")
     changes = {key: tuple(value) if isinstance(value, list) else value for key, value in changes.items()}
     return dataclasses.replace(RECIPES[name], **changes)
+
+
+def recipe_spec(recipe):
+    """The spec that `find_recipe` reads as `recipe`."""
+    changes = {k: v for k, v in dataclasses.asdict(recipe).items() if v != getattr(RECIPES["none"], k)}
+    return f"none({', '.join(f'{key}={value!r}' for key, value in changes.items())})"

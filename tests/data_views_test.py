@@ -1,0 +1,59 @@
+"""Views that a layer makes in the step are the views that the pipeline makes ahead."""
+
+import types
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tf_directpred.data import RECIPES, SOURCES, Recipe, TwoViews, find_recipe, image_batches, view_batches
+from tf_directpred.data.recipes import recipe_spec
+
+RECIPE = "none(crop_area=(0.2, 1.0), flip=0.5, grey=0.5)"  # few operations to compile
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Encoded images of ten sizes."""
+    folder = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
+    for i in range(10):
+        image = tf.constant(rng.integers(0, 256, (20 + i, 24, 3)), tf.uint8)
+        tf.io.write_file(str(folder / f"{i}.jpg"), tf.io.encode_jpeg(image))
+    return f"folder(path='{folder}', size=16)"
+
+
+def batches(make, source, steps=2, part=(0, 1)):
+    options = {"seed": 5, "start": 3, "other_recipe": "none(solarize=0.5)", "part": part}
+    return list(make(source, RECIPE, 6, **options).take(steps))
+
+
+@pytest.mark.parametrize("kind", ["digits(clutter=False)", "photos"])
+def test_made_in_the_step_or_ahead_views_are_the_same(kind, photos, monkeypatch):
+    source = SOURCES.create(photos if kind == "photos" else kind)
+    layer = TwoViews(RECIPE, "none(solarize=0.5)", seed=5)
+    ahead = batches(view_batches, source)
+    for images, views in zip(batches(image_batches, source), ahead):
+        assert all(x.dtype == tf.uint8 for name, x in images.items() if name != "step")
+        for name, view in layer(images).items():
+            np.testing.assert_array_equal(view, views[name])
+    # Of two replicas the second makes the second half, which seeds alone would not tell it to.
+    second = types.SimpleNamespace(replica_id_in_sync_group=tf.constant(1), num_replicas_in_sync=2)
+    monkeypatch.setattr(tf.distribute, "get_replica_context", lambda: second)
+    half = layer(batches(image_batches, source, 1, part=(1, 2))[0])
+    for name, view in half.items():
+        np.testing.assert_allclose(view, ahead[0][name][3:], atol=1e-6)
+
+
+def test_the_layer_is_saved_with_its_recipes():
+    layer = TwoViews(Recipe(size=20, mean=(0.1, 0.2, 0.3)), seed=2**31)
+    config = keras.saving.serialize_keras_object(layer)
+    again = keras.saving.deserialize_keras_object(config)
+    assert (again.recipes, again.seed) == (layer.recipes, layer.seed) and not again.variables
+    assert TwoViews("byol_imagenet_T").recipes[1] == RECIPES["byol_imagenet_T_prime"]
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_a_recipe_has_a_spec(name):
+    assert find_recipe(recipe_spec(RECIPES[name])) == RECIPES[name]
