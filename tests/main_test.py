@@ -180,6 +180,7 @@ def several(run, whole_metrics, tmp_path_factory):
         "no run, overwrite": ([*TINY, "--overwrite"], here / "thesis"),
         "evaluate nothing": (["--mode=evaluate"], here / "empty"),
         "evaluate": (["--mode=evaluate", "--eval_examples=32"], run[0]),
+        "linear": (["--mode=linear", "--steps=1", "--eval_examples=32", "--linear_rates=0.2"], run[0]),
         "SIGTERM": (TINY, here / "stopped"),
         "SIGINT": ([*TINY, "--resume"], here / "stopped"),
     }
@@ -235,7 +236,7 @@ def test_bad_values_fail_before_tensorflow_starts(several, name):
 def test_a_folder_that_is_not_this_runs_is_left_as_it_was(several, name, words):
     case = several[name]
     check_one_line(case, *words)
-    assert changes(case) <= {"metrics.json"}  # which the case "evaluate" adds to
+    assert changes(case) <= {"metrics.json"}  # which "evaluate" and "linear" add to
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
@@ -252,6 +253,13 @@ def test_evaluation_adds_numbers_and_touches_nothing_else(several):
     assert changes(case) == {"metrics.json"}
     numbers = json.loads(case["after"]["metrics.json"])
     assert numbers["eval_test_examples"] == 32 and numbers["steps"] == 3
+
+
+def test_linear_evaluation_reads_the_runs_own_flags(several):
+    case = several["linear"]
+    assert (case["code"], case["errors"]) == (0, "")
+    assert changes(case) == {"metrics.json"}
+    assert 0 <= json.loads(case["after"]["metrics.json"])["linear_crops_0.2_top1"] <= 100
 
 
 def test_stopped_by_signals_and_resumed_ends_where_the_uninterrupted_run_does(run, whole_metrics, several):

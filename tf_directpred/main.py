@@ -140,7 +140,7 @@ def parse(argv):
     if len(rest) > 1:
         raise ValueError(f"Flags only, as --name=value. Received: {' '.join(rest[1:])}")
     replayed = RunFolder(flags.FLAGS.run_dir).flags
-    if flags.FLAGS.mode in ("evaluate", "export") and replayed.is_file():
+    if flags.FLAGS.mode in ("evaluate", "linear", "export") and replayed.is_file():
         flags.FLAGS([argv[0], f"--flagfile={replayed}", *argv[1:]])
     return argv[:1]
 
