@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/pip --disable-pip-version-check
 
-.PHONY: demo test test-slow clean
+.PHONY: demo test test-slow bench clean
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/python -m tf_directpred.main --flagfile=configs/directpred_digits.cfg --run_dir=runs/demo --overwrite
@@ -14,6 +14,13 @@ test: $(VENV)/.installed-test
 
 test-slow: $(VENV)/.installed-test
 	$(VENV)/bin/python -m pytest -n 2 -m slow
+
+# PEERS=ENVIRONMENT/bin/python: an interpreter with the extra `bench`, for the comparisons that need it.
+bench: $(VENV)/.installed
+	$(VENV)/bin/python benchmarks/step.py
+	$(VENV)/bin/python benchmarks/predictor.py
+	$(VENV)/bin/python benchmarks/growth.py
+	$(VENV)/bin/python benchmarks/probe.py $(if $(PEERS),--peers=$(PEERS))
 
 $(VENV)/.installed: setup.cfg pyproject.toml .ci/constraints.txt
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)

@@ -100,9 +100,7 @@ class NonContrastive(keras.Model):
         stepped = self._apply(self._overflown_together(gradients), weights)
         self._update_predictor(online, target, stepped)
         if self.target is not None:
-            tau = tf.where(stepped, tau, 1)
-            for t, o in self._averaged:
-                t.assign(tf.cast(tau, t.dtype) * t + tf.cast(1 - tau, t.dtype) * o)
+            self._update_target(tf.where(stepped, tau, 1))
         return self._logs(loss)
 
     def _predict_across(self, x1, x2, training):
@@ -251,6 +249,10 @@ class NonContrastive(keras.Model):
         self.predictor.update(online=online, target=target)
         for v, old in zip(state, before):
             v.assign(tf.where(stepped, tf.convert_to_tensor(v), old))
+
+    def _update_target(self, tau):
+        for t, o in self._averaged:
+            t.assign(tf.cast(tau, t.dtype) * t + tf.cast(1 - tau, t.dtype) * o)
 
     def _momentum_of_target(self):
         tau = self.target_momentum
