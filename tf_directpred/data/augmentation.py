@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tf_directpred.data.colour import BRIGHTNESS, CONTRAST, HUE, SATURATION, adjust_hue, jitter_slot, to_grey
 from tf_directpred.data.recipes import find_recipe
-from tf_directpred.data.resampling import blur_matrices, crop_matrices, transform
+from tf_directpred.data.resampling import blur_matrices, crop_matrices, row_taps, transform
 
 _ATTEMPTS = {"torchvision": 10, "deepmind": 1}
 _NO_BLUR = 1e-3  # a standard deviation so small that the kernel is exactly the unit impulse
@@ -186,14 +186,23 @@ def apply_crop(images, boxes, flip, recipe, size):
     Returns:
         float32 in [0, 1], planar: `(batch, 3, height, width)`.
     """
-    height, width = _known_shape(images)[1:3]
-    planar = to_planar(images)
+    batch, height, width, _ = _known_shape(images)
     if recipe.crop_area is None and not recipe.flip and (height, width) == tuple(size):
-        return planar
+        return to_planar(images)
     top, left, box_h, box_w = tf.unstack(boxes, axis=1)
-    rows = crop_matrices(top, box_h, tf.zeros_like(flip), height, size[0], recipe.convention)
     columns = crop_matrices(left, box_w, flip, width, size[1], recipe.convention)
-    return tf.clip_by_value(transform(planar, rows, columns), 0.0, 1.0)
+    if recipe.convention == "torchvision" and height > size[0]:  # antialiased: many taps
+        rows = crop_matrices(top, box_h, tf.zeros_like(flip), height, size[0], recipe.convention)
+        planar = transform(to_planar(images), rows, columns)
+    else:
+        by_rows = tf.transpose(images, (0, 1, 3, 2))
+        pixels, weights = row_taps(top, box_h, size[0], recipe.convention)
+        taps = [tf.gather(by_rows, pixel, batch_dims=1) for pixel in tf.unstack(pixels, axis=2)]
+        weights = tf.unstack(weights[..., None, None] / 255.0, axis=2)
+        rows = tf.add_n([weight * tf.cast(tap, tf.float32) for weight, tap in zip(weights, taps)])
+        lines = tf.matmul(tf.reshape(rows, (batch, 3 * size[0], width)), columns, transpose_b=True)
+        planar = tf.transpose(tf.reshape(lines, (batch, size[0], 3, size[1])), (0, 2, 1, 3))
+    return tf.clip_by_value(planar, 0.0, 1.0)
 
 
 def to_planar(images, flip=None):

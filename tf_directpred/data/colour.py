@@ -69,20 +69,18 @@ def adjust_hue(planar, shift):
     red, green, blue = tf.unstack(planar, axis=1)
     value = tf.maximum(tf.maximum(red, green), blue)
     chroma = value - tf.minimum(tf.minimum(red, green), blue)
-    scale = 1.0 / tf.maximum(chroma, 1e-12)
-    hue = tf.where(  # in sixths of a turn; without chroma any hue will do
-        value == red,
-        (green - blue) * scale,
-        tf.where(value == green, (blue - red) * scale + 2.0, (red - green) * scale + 4.0),
-    )
-    hue += 6.0 * shift[:, None, None]
+    # In sixths of a turn; without chroma any hue will do.
+    difference = tf.where(value == red, green - blue, tf.where(value == green, blue - red, red - green))
+    place = tf.where(value == red, 0.0, tf.where(value == green, 2.0, 4.0))
+    hue = difference / tf.maximum(chroma, 1e-12) + place + 6.0 * shift[:, None, None]
 
-    def channel(offset):
-        place = hue + offset
-        place -= 6.0 * tf.floor(place / 6.0)
-        return value - chroma * tf.clip_by_value(tf.minimum(place, 4.0 - place), 0.0, 1.0)
+    def channel(opposite):
+        """None of the chroma within a sixth of a turn of the opposite hue, all beyond two sixths, linear between."""
+        distance = hue - opposite
+        distance = tf.abs(distance - 6.0 * tf.round(distance / 6.0))
+        return value - chroma * tf.clip_by_value(2.0 - distance, 0.0, 1.0)
 
-    return tf.stack([channel(5.0), channel(3.0), channel(1.0)], axis=1)
+    return tf.stack([channel(3.0), channel(5.0), channel(1.0)], axis=1)
 
 
 def _each(values):

@@ -65,7 +65,7 @@ def evaluation_images(items, read, side):
 
 
 def crop_views(items, read, recipes, seeds, size, part=(0, 1)):
-    """Crops of both views of each image, of which only the crop window is decoded where it is a JPEG.
+    """Crops of both views of each image, which is decoded once.
 
     Args:
         items: string, `(batch,)`, that `read` turns into encoded images.
@@ -87,19 +87,15 @@ def crop_views(items, read, recipes, seeds, size, part=(0, 1)):
         boxes.append(crop_boxes(recipe, draws, shapes[:, 0], shapes[:, 1]))
 
     def decode(encoded, *boxes):
-        def views(window):
-            return [resize(window(box), size, recipe.convention) for recipe, box in zip(recipes, boxes)]
-
-        def from_jpeg():
-            return views(lambda box: tf.io.decode_and_crop_jpeg(encoded, box, channels=3))
-
-        def from_png():
-            image = tf.io.decode_png(encoded, channels=3)
-            return views(lambda box: tf.slice(image, [box[0], box[1], 0], [box[2], box[3], 3]))
-
-        return tuple(tf.cond(tf.io.is_jpeg(encoded), from_jpeg, from_png))
+        # Once for all views: decoding a window costs nearly as much, as all above it has to be read too.
+        image = tf.io.decode_jpeg(encoded, channels=3)  # PNG as well
+        return tuple(resize(_window(image, box), size, recipe.convention) for recipe, box in zip(recipes, boxes))
 
     return decode_each(decode, items, (encoded, *boxes))
+
+
+def _window(image, box):
+    return tf.slice(image, [box[0], box[1], 0], [box[2], box[3], 3])
 
 
 def _read_with_size(read, item):

@@ -36,19 +36,43 @@ def crop_matrices(start, length, flip, source, target, convention):
     Returns:
         float32, `(batch, target, source)`.
     """
-    start, length = tf.cast(start, tf.float32)[:, None], tf.cast(length, tf.float32)[:, None]
-    out = tf.range(target, dtype=tf.float32)[None]
-    out = tf.where(flip[:, None], target - 1.0 - out, out)
+    centre, start, end, step = _target_centres(start, length, flip, target)
+    pixel = tf.range(source, dtype=tf.float32) + 0.5
+    return _weights(pixel, centre, start, end, step, convention)
+
+
+def row_taps(start, length, target, convention):
+    """The non-zero entries of `crop_matrices`, few and side by side where no row is shrunk or nothing antialiased.
+
+    Args:
+        start, length, target, convention: as `crop_matrices`; by the convention "torchvision", length <= target.
+
+    Returns:
+        Source pixels, int32, and their weights, float32: each `(batch, target, taps)`, 2 taps or (deepmind) 4.
+    """
+    taps = 2 if convention == "torchvision" else 4
+    centre, start, end, step = _target_centres(start, length, tf.zeros_like(start, tf.bool), target)
+    pixel = tf.floor(centre - 0.5) - (taps // 2 - 1) + tf.range(taps, dtype=tf.float32) + 0.5
+    weight = _weights(pixel, centre, start, end, step, convention)
+    return tf.cast(tf.clip_by_value(pixel, start, end - 1.0), tf.int32), weight
+
+
+def _target_centres(start, length, flip, target):
+    """Centres of the target pixels, start, end and step, all in source pixels and of shape `(batch, target or 1, 1)`."""
+    start, length = (tf.cast(x, tf.float32)[:, None, None] for x in (start, length))
+    out = tf.range(target, dtype=tf.float32)[None, :, None]
+    out = tf.where(flip[:, None, None], target - 1.0 - out, out)
     step = length / target
-    centre = start + (out + 0.5) * step
-    pixel = tf.range(source, dtype=tf.float32)[None, None] + 0.5
-    distance = tf.abs(pixel - centre[:, :, None])
+    return start + (out + 0.5) * step, start, start + length, step
+
+
+def _weights(pixel, centre, start, end, step, convention):
+    distance = tf.abs(pixel - centre)
     if convention == "torchvision":
-        weight = tf.maximum(1.0 - distance / tf.maximum(step, 1.0)[:, :, None], 0.0)
+        weight = tf.maximum(1.0 - distance / tf.maximum(step, 1.0), 0.0)
     else:
         weight = _keys_cubic(distance)
-    inside = (pixel > start[:, :, None]) & (pixel < (start + length)[:, :, None])
-    weight = tf.where(inside, weight, 0.0)
+    weight = tf.where((pixel > start) & (pixel < end), weight, 0.0)
     return weight / tf.reduce_sum(weight, axis=2, keepdims=True)
 
 
