@@ -52,7 +52,8 @@ def our_model():
     keras.utils.set_random_seed(0)
     encoder = ENCODERS.create("resnet18(stem='cifar')", input_shape=(None, None, 3))
     projector = PROJECTORS.create("mlp(hidden=(4096,), output=256, norm='affine', bias=False)", input_dim=512)
-    model = NonContrastive(encoder, projector, "mlp(hidden=4096, bias=False, affine=True, init='torch')")
+    predictor = "mlp(hidden=4096, bias=False, affine=True, init='torch')"
+    model = NonContrastive(encoder, projector, predictor, loss="cosine(scale=0.5)")  # lightly's: -cos a direction
     model.compile(SGD(0.03, weight_decay=4e-4))
     model.make_train_function()
     return model
