@@ -186,15 +186,15 @@ def plot(steps, folders):
     for (top, bottom), (name, points) in zip(axes.T, panels.items()):
         folder = points is folders
         values = list(points)
-        top.loglog(values, [1000 * p["seconds"] for p in points.values()], "o-")
+        top.semilogx(values, [1000 * p["seconds"] for p in points.values()], "o-")
         top.set_title("ms an image" if folder else "ms a step", fontsize=10)
         bottom.semilogx(values, [p["peak"] for p in points.values()], "o-", color="tab:orange")
         bottom.set_title("peak memory, MB", fontsize=10)
         bottom.set_xlabel(name)
         bottom.set_xticks(values, [f"{v:,}" for v in values])
         bottom.minorticks_off()
-        top.set_ylim(0.5 * min(top.get_ylim()), 2 * max(top.get_ylim()))
-        bottom.set_ylim(bottom=0)
+        for axis in (top, bottom):
+            axis.set_ylim(0, 1.1 * axis.get_ylim()[1])
     figure.tight_layout()
     figure.savefig(PLOT, dpi=100)
 
