@@ -2,7 +2,8 @@
 
     python benchmarks/peers.py --peers=ENVIRONMENT/bin/python     -> a section of benchmarks/SPEED.md; about six minutes
 
-The environment has the extra `bench`. Both start from the same weights; parameters and losses of the first step must agree.
+The environment has the extra `bench`. Both start from the same weights; parameters and losses of the first step must
+agree.
 """
 
 import argparse
@@ -103,10 +104,11 @@ def main(interpreter, rounds):
     peer.process.wait()
     ours, lightly, bare, *torch = seconds.values()
     end_to_end, alone = lightly / ours, min(torch) / bare
+    rows = [[name, f"{s:.2f}", f"{BATCH / s:.1f}"] for name, s in seconds.items()]
     lines = [
         f"BYOL, ResNet-18 (CIFAR stem), heads 4096-256, batch {BATCH}, recipe simclr_cifar, float32.",
         "",
-        *speed.table(["", "s a step", "images a second"], [[n, f"{s:.2f}", f"{BATCH / s:.1f}"] for n, s in seconds.items()]),
+        *speed.table(["", "s a step", "images a second"], rows),
         "",
         f"- parameters: ours {parameters:,}, PyTorch {peer.first['parameters']:,}; loss of the first step from the same "
         f"weights: ours {loss:.5f}, PyTorch {peer.first['loss']:.5f}.",
