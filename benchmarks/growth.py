@@ -46,7 +46,8 @@ def step_point(batch, width, d, replicas):
         model.compile(SGD(0.03))
     ends = []
     clock = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: ends.append(time.perf_counter()))
-    model.fit(tf.data.Dataset.from_tensors(views).repeat(), steps_per_epoch=7, verbose=0, shuffle=False, callbacks=[clock])
+    batches = tf.data.Dataset.from_tensors(views).repeat()
+    model.fit(batches, steps_per_epoch=7, verbose=0, shuffle=False, callbacks=[clock])
     return {"seconds": statistics.median(b - a for a, b in zip(ends[1:], ends[2:]))}
 
 
@@ -144,8 +145,8 @@ def main():
     plot(steps, folders)
     usual = ", ".join(f"{name} {value}" for name, value in USUAL.items())
     lines = [
-        f"ResNet-18 at 32 x 32; where not said otherwise: {usual}. Peak memory is that of the whole process, Python and",
-        "TensorFlow included. Replicas are logical devices that share the cores.",
+        f"ResNet-18 at 32 x 32; where not said otherwise: {usual}. Peak memory is that of the whole",
+        "process, Python and TensorFlow included. Replicas are logical devices that share the cores.",
         "",
     ]
     rows = [
@@ -158,7 +159,8 @@ def main():
         [f"{n:,}", f"{found['start']:.1f}", f"{1e6 * found['seconds']:.0f}", f"{found['peak']:,.0f}"]
         for n, found in folders.items()
     ]
-    lines += ["", *speed.table(["images in a folder", "first batch after, s", "microseconds an image", "peak, MB"], rows)]
+    header = ["images in a folder", "first batch after, s", "microseconds an image", "peak, MB"]
+    lines += ["", *speed.table(header, rows)]
     start.pop("peak")
     rows = [[name, *(f"{value:.1f}" for value in values)] for name, values in start.items()]
     lines += ["", *speed.table(["from command to first step of the demo", "s", "s of CPU"], rows)]
@@ -168,7 +170,8 @@ def main():
         "",
         f"- an image of {FOLDERS[-1]:,} costs {large / small:.2f} x one of {FOLDERS[0]:,}. "
         f"Bar: it does not grow ({GROWTH_BAR} x): {'met' if large <= GROWTH_BAR * small else 'missed'}.",
-        f"- first step of the demo after {total:.1f} s ({cpu:.1f} s of CPU). Bar: {START_BAR:.0f} s: {'met' if total < START_BAR else 'missed'}.",
+        f"- first step of the demo after {total:.1f} s ({cpu:.1f} s of CPU). "
+        f"Bar: {START_BAR:.0f} s: {'met' if total < START_BAR else 'missed'}.",
         "",
         f"![growth]({PLOT.name})",
     ]
@@ -186,15 +189,15 @@ def plot(steps, folders):
     for (top, bottom), (name, points) in zip(axes.T, panels.items()):
         folder = points is folders
         values = list(points)
-        top.loglog(values, [1000 * p["seconds"] for p in points.values()], "o-")
+        top.semilogx(values, [1000 * p["seconds"] for p in points.values()], "o-")
         top.set_title("ms an image" if folder else "ms a step", fontsize=10)
         bottom.semilogx(values, [p["peak"] for p in points.values()], "o-", color="tab:orange")
         bottom.set_title("peak memory, MB", fontsize=10)
         bottom.set_xlabel(name)
         bottom.set_xticks(values, [f"{v:,}" for v in values])
         bottom.minorticks_off()
-        top.set_ylim(0.5 * min(top.get_ylim()), 2 * max(top.get_ylim()))
-        bottom.set_ylim(bottom=0)
+        for axis in (top, bottom):
+            axis.set_ylim(0, 1.1 * axis.get_ylim()[1])
     figure.tight_layout()
     figure.savefig(PLOT, dpi=100)
 

@@ -1,6 +1,7 @@
 """What the speed benchmarks share: medians of interleaved timings, and the page benchmarks/SPEED.md."""
 
 import importlib.metadata
+import logging
 import os
 import pathlib
 import platform
@@ -11,6 +12,7 @@ import time
 # Before the first import of TensorFlow, as the command line does.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it would warn of many functions, each traced once
 
 PAGE = pathlib.Path(__file__).parent / "SPEED.md"
 HEADER = """# Speed

@@ -77,7 +77,7 @@ def parts(experiment, steps):
     model.make_train_function()
     augmented = tf.function(lambda: [augment(images[:batch], experiment.recipe, (0, v)) for v in (0, 1)], jit_compile=True)
     ways = {WHOLE: lambda: model.train_function(stream), "augmentation alone": augmented}
-    ways["input alone, augmentation included"] = lambda: next(stream)
+    ways["input: taking a batch that was made meanwhile"] = lambda: next(stream)
     ways |= {name: compiled(function) for name, function in functions.items()}
     return {name: repeated(way, steps) for name, way in ways.items()}
 
