@@ -21,7 +21,7 @@ WORKERS = ["directpred_sgd", "directpred_lars", "hybrid_sgd", "byol_sgd", "byol_
 
 
 def start(out, environment=None, **job):
-    job = {"devices": None, "accumulate": 1, **job}
+    job = {"dtypes": list(TOLERANCE), "devices": None, "accumulate": 1, **job}
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "-1", **(environment or {})}
     command = [sys.executable, str(PROGRAM), str(out), json.dumps(job)]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
