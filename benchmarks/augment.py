@@ -1,8 +1,8 @@
 """Views a second of one recipe (random resized crop, flip, colour jitter in random order, grey), made in many ways.
 
-    python benchmarks/augment.py --peers=ENVIRONMENT/bin/python     -> a section of benchmarks/SPEED.md; about five minutes
+    python benchmarks/augment.py --peers=ENVIRONMENT/bin/python     -> a section of benchmarks/SPEED.md
 
-The environment has the extra `bench`; without --peers (or the variable PEERS) torchvision is left out. All ways are
+Takes about five minutes. The environment has the extra `bench`; without --peers (or the variable PEERS) torchvision is left out. All ways are
 measured in turn, ROUNDS times.
 """
 
@@ -32,7 +32,11 @@ OURS, PER_IMAGE = "ours, on the device (jitted)", "tf.image, an image at a time"
 TORCHVISION = "torchvision and Pillow, {} workers"
 NOTE = (
     "One recipe: random resized crop (bilinear), flip, colour jitter in random order, grey, of uint8 arrays; ours is\n"
-    "`augment` in one compiled call, or `view_batches`. Bicubic is what Google's simclr resizes with."
+    "`augment` in one compiled call, or `view_batches`. Bicubic is what Google's simclr resizes with.\n\n"
+    "Tried on the way (views per CPU-second at 224 px). Crop: two matrices 545, two-tap gathers of rows and columns 558, taps of\n"
+    "rows and a matrix product for columns, which is used, 1,013. Jitter: fused into two passes 85, because XLA computes each\n"
+    "pixel's past anew for every channel; six slots in a loop, which is used, 755; one channel a tensor 628 against 692 at the\n"
+    "same time. Chunks of a batch that fit the second-level cache: between 11 % slower (32 px) and 22 % faster (224 px)."
 )
 PEER = pathlib.Path(__file__).with_name("augment_torchvision.py")
 
