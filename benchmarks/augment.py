@@ -2,8 +2,8 @@
 
     python benchmarks/augment.py --peers=ENVIRONMENT/bin/python     -> a section of benchmarks/SPEED.md
 
-Takes about five minutes. The environment has the extra `bench`; without --peers (or the variable PEERS) torchvision is left out. All ways are
-measured in turn, ROUNDS times.
+Takes about five minutes. The environment has the extra `bench`; without --peers (or the variable PEERS) torchvision
+is left out. All ways are measured in turn, ROUNDS times.
 """
 
 import argparse
