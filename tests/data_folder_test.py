@@ -238,6 +238,36 @@ def test_a_batch_larger_than_the_folder(tmp_path):
         view_batches(source, "none", 2, 0)
 
 
+@pytest.mark.parametrize("spec, reads", [("folder", 1), ("folder(size=16)", 0)])
+def test_a_start_reads_one_image_however_many_there_are(tmp_path, monkeypatch, spec, reads):
+    classes(tmp_path, {"a": 2, "b": 1})
+    calls = {"read_file": 0, "stat": 0, "lstat": 0}
+
+    def count(module, name):
+        real = getattr(module, name)
+
+        def counted(*args, **kwargs):
+            calls[name] += 1
+            return real(*args, **kwargs)
+
+        monkeypatch.setattr(module, name, counted)
+
+    def started(images):
+        calls.update(dict.fromkeys(calls, 0))
+        source = SOURCES.create(spec, data_dir=str(tmp_path))
+        assert sum(split.size for split in source.splits.values()) == images
+        return dict(calls)
+
+    count(tf.io, "read_file")
+    count(os, "stat")
+    count(os, "lstat")
+    few = started(3)
+    for name in "ab":
+        for i in range(20):
+            (tmp_path / name / f"later{i}.png").touch()  # no image at all: nobody looks
+    assert started(43) == few and few["read_file"] == reads
+
+
 def test_links_hidden_files_and_cycles(tmp_path):
     write(tmp_path / "elsewhere" / "a.jpg")
     root = tmp_path / "root"

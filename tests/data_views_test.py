@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_directpred.data import RECIPES, SOURCES, Recipe, TwoViews, find_recipe, image_batches, view_batches
+from tf_directpred.data import RECIPES, SOURCES, Recipe, TwoViews, augment, find_recipe, image_batches, view_batches
 from tf_directpred.data.recipes import recipe_spec
 
 RECIPE = "none(crop_area=(0.2, 1.0), flip=0.5, grey=0.5)"  # few operations to compile
@@ -44,6 +44,16 @@ def test_made_in_the_step_or_ahead_views_are_the_same(kind, photos, monkeypatch)
     half = layer(batches(image_batches, source, 1, part=(1, 2))[0])
     for name, view in half.items():
         np.testing.assert_allclose(view, ahead[0][name][3:], atol=1e-6)
+
+
+def test_views_are_a_function_of_the_seed_and_the_step():
+    images = np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), np.uint8)
+    layer = TwoViews(RECIPE, "none(solarize=0.5)", seed=5)
+    for step in (0, 7):
+        made = layer({"images": tf.constant(images), "step": tf.fill([6], tf.constant(step, tf.int64))})
+        for number, view in enumerate(("view1", "view2")):
+            wanted = augment(images, layer.recipes[number], (5, 2 * step + number))
+            np.testing.assert_allclose(made[view], wanted, atol=1e-6)
 
 
 def test_the_layer_is_saved_with_its_recipes():

@@ -58,7 +58,7 @@ def row_taps(start, length, target, convention):
 
 
 def _target_centres(start, length, flip, target):
-    """Centres of the target pixels, start, end and step, all in source pixels and of shape `(batch, target or 1, 1)`."""
+    """Centres of the target pixels, start, end and step, in source pixels, `(batch, target or 1, 1)`."""
     start, length = (tf.cast(x, tf.float32)[:, None, None] for x in (start, length))
     out = tf.range(target, dtype=tf.float32)[None, :, None]
     out = tf.where(flip[:, None, None], target - 1.0 - out, out)
