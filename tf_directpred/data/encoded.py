@@ -65,7 +65,7 @@ def evaluation_images(items, read, side):
 
 
 def crop_views(items, read, recipes, seeds, size, part=(0, 1)):
-    """Crops of both views of each image, which is decoded once.
+    """Crops of both views of each image; of a JPEG only the window around them is decoded, once.
 
     Args:
         items: string, `(batch,)`, that `read` turns into encoded images.
@@ -87,15 +87,21 @@ def crop_views(items, read, recipes, seeds, size, part=(0, 1)):
         boxes.append(crop_boxes(recipe, draws, shapes[:, 0], shapes[:, 1]))
 
     def decode(encoded, *boxes):
-        # Once for all views: decoding a window costs nearly as much, as all above it has to be read too.
-        image = tf.io.decode_jpeg(encoded, channels=3)  # PNG as well
-        return tuple(resize(_window(image, box), size, recipe.convention) for recipe, box in zip(recipes, boxes))
+        corner = tf.reduce_min([box[:2] for box in boxes], axis=0)
+        extent = tf.reduce_max([box[:2] + box[2:] for box in boxes], axis=0) - corner
+        image = tf.cond(
+            tf.io.is_jpeg(encoded),
+            lambda: tf.io.decode_and_crop_jpeg(encoded, tf.concat([corner, extent], axis=0), channels=3),
+            lambda: _window(tf.io.decode_png(encoded, channels=3), corner, extent),
+        )
+        crops = [_window(image, box[:2] - corner, box[2:]) for box in boxes]
+        return tuple(resize(crop, size, recipe.convention) for crop, recipe in zip(crops, recipes))
 
     return decode_each(decode, items, (encoded, *boxes))
 
 
-def _window(image, box):
-    return tf.slice(image, [box[0], box[1], 0], [box[2], box[3], 3])
+def _window(image, corner, extent):
+    return tf.slice(image, [corner[0], corner[1], 0], [extent[0], extent[1], 3])
 
 
 def _read_with_size(read, item):
