@@ -32,11 +32,7 @@ OURS, PER_IMAGE = "ours, on the device (jitted)", "tf.image, an image at a time"
 TORCHVISION = "torchvision and Pillow, {} workers"
 NOTE = (
     "One recipe: random resized crop (bilinear), flip, colour jitter in random order, grey, of uint8 arrays; ours is\n"
-    "`augment` in one compiled call, or `view_batches`. Bicubic is what Google's simclr resizes with.\n\n"
-    "Tried on the way (views per CPU-second at 224 px). Crop: two matrices 545, two-tap gathers of rows and columns 558, taps of\n"
-    "rows and a matrix product for columns, which is used, 1,013. Jitter: fused into two passes 85, because XLA computes each\n"
-    "pixel's past anew for every channel; six slots in a loop, which is used, 755; one channel a tensor 628 against 692 at the\n"
-    "same time. Chunks of the batch in a loop: 7 to 17 % slower at 32 and 96 px, 9 to 22 % faster at 224 px (not used)."
+    "`augment` in one compiled call, or `view_batches`. Bicubic is what Google's simclr resizes with."
 )
 PEER = pathlib.Path(__file__).with_name("augment_torchvision.py")
 
