@@ -30,6 +30,20 @@ def policy():
     keras.config.set_dtype_policy("float32")
 
 
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory):
+    """Spec of a folder of encoded images of ten sizes."""
+    import numpy as np
+    import tensorflow as tf
+
+    folder = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
+    for i in range(10):
+        image = tf.constant(rng.integers(0, 256, (20 + i, 24, 3)), tf.uint8)
+        tf.io.write_file(str(folder / f"{i}.jpg"), tf.io.encode_jpeg(image))
+    return f"folder(path='{folder}', size=16)"
+
+
 def pytest_sessionfinish(session, exitstatus):
     """Where there are real data, a skipped test is a failed run."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")

@@ -13,17 +13,6 @@ from tf_directpred.data.recipes import recipe_spec
 RECIPE = "none(crop_area=(0.2, 1.0), flip=0.5, grey=0.5)"  # few operations to compile
 
 
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    """Encoded images of ten sizes."""
-    folder = tmp_path_factory.mktemp("photos")
-    rng = np.random.default_rng(0)
-    for i in range(10):
-        image = tf.constant(rng.integers(0, 256, (20 + i, 24, 3)), tf.uint8)
-        tf.io.write_file(str(folder / f"{i}.jpg"), tf.io.encode_jpeg(image))
-    return f"folder(path='{folder}', size=16)"
-
-
 def batches(make, source, steps=2, part=(0, 1)):
     options = {"seed": 5, "start": 3, "other_recipe": "none(solarize=0.5)", "part": part}
     return list(make(source, RECIPE, 6, **options).take(steps))

@@ -10,16 +10,6 @@ from tf_directpred import distribution
 from tf_directpred.data import SOURCES, view_batches
 
 
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("photos")
-    rng = np.random.default_rng(0)
-    for i in range(10):
-        image = tf.constant(rng.integers(0, 256, (20 + i, 24, 3)), tf.uint8)
-        tf.io.write_file(str(folder / f"{i}.jpg"), tf.io.encode_jpeg(image))
-    return f"folder(path='{folder}', size=16)"
-
-
 @pytest.mark.parametrize("kind", ["digits", "photos"])
 def test_parts_make_the_whole(kind, photos):
     source = SOURCES.create("digits(clutter=False)" if kind == "digits" else photos)
