@@ -35,8 +35,9 @@ UTILISATION = 0.30  # assumed share of the peak that ResNet-50 reaches in bfloat
 FLOPS_FORWARD = 2 * 4.09e9  # of ResNet-50 at 224 px: 4.09 G multiply-adds (torchvision's model table), two each
 
 
-def median_seconds(function, repeats=7):
-    function()
+def median_seconds(function, repeats=7, warm=True):
+    if warm:
+        function()
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
@@ -95,10 +96,8 @@ def measure_solvers(sizes):
         for solver in ("eigh", "newton_schulz"):
             layer = PREDICTORS.create(f"directpred(solver='{solver}')")
             for compiled in (False, True):
-                if compiled and solver == "eigh" and d > 256:
-                    continue  # its time grows eighteenfold from d = 128 to 256: an hour or so
                 solve = tf.function(layer.solve, jit_compile=compiled)
-                large = {"repeats": 1} if d > 256 else {}
+                large = {"repeats": 1, "warm": False} if d > 256 else {}  # XLA's eigh takes many minutes there
                 found[f"{solver}/{'XLA' if compiled else 'graph'}/{d}"] = median_seconds(
                     lambda: solve(correlation).numpy(), **large
                 )
@@ -273,7 +272,7 @@ Network counts (exact): ResNet-50 with BYOL's projector has {network["parameters
 {solvers}
 
 XLA's own eigendecomposition is why a TPU wants `solver='newton_schulz'`. At d = 2048 each
-number is one call; XLA's eigendecomposition was not waited for ([SPEED.md](SPEED.md) has how long it was).
+number is one call; a dash was not measured.
 
 ## Plans (calculated; nothing here was run)
 
