@@ -272,7 +272,7 @@ Network counts (exact): ResNet-50 with BYOL's projector has {network["parameters
 {solvers}
 
 XLA's own eigendecomposition is why a TPU wants `solver='newton_schulz'`. At d = 2048 each
-number is one call; a dash was not measured.
+number is one call.
 
 ## Plans (calculated; nothing here was run)
 
