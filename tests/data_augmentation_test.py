@@ -24,6 +24,15 @@ def photos(batch=8, height=32, width=32, seed=0):
     return np.round(255 * (smooth - low) / (high - low)).astype(np.uint8)
 
 
+def to_planar(images):
+    """Channels last to `(batch, width, 3, height)`."""
+    return np.transpose(images, (0, 2, 3, 1)).astype(np.float32)
+
+
+def channels_last(planar):
+    return np.transpose(planar, (0, 3, 1, 2))
+
+
 @pytest.mark.parametrize("recipe", ["directpred_stl", "byol_imagenet_T_prime", "digits", "none"])
 def test_same_seed_same_views_eagerly_in_tf_data_and_compiled(recipe):
     images = tf.constant(photos())
@@ -164,7 +173,7 @@ def test_crop_equals_pillow(source, target):
     )
     flip = np.arange(16) % 2 == 1
     cropped = augmentation.apply_crop(images, boxes, tf.constant(flip), recipe, target)
-    for image, box, mirrored, ours in zip(images, boxes.numpy(), flip, np.transpose(cropped, (0, 2, 3, 1))):
+    for image, box, mirrored, ours in zip(images, boxes.numpy(), flip, channels_last(cropped)):
         top, left, height, width = box
         window = Image.fromarray(image[top : top + height, left : left + width])
         theirs = np.asarray(window.resize(target[::-1], Image.Resampling.BILINEAR), np.float32)
@@ -178,7 +187,7 @@ def test_bicubic_crop_equals_tf_image():
     )
     recipe = Recipe(convention="deepmind")
     ours = augmentation.apply_crop(images, tf.constant(boxes), tf.zeros(6, tf.bool), recipe, (24, 24))
-    for image, (top, left, height, width), view in zip(images, boxes, np.transpose(ours, (0, 2, 3, 1))):
+    for image, (top, left, height, width), view in zip(images, boxes, channels_last(ours)):
         window = image[top : top + height, left : left + width] / np.float32(255)
         theirs = tf.image.resize(window, (24, 24), tf.image.ResizeMethod.BICUBIC)
         np.testing.assert_allclose(view, np.clip(theirs, 0, 1), atol=2e-3)
@@ -219,7 +228,7 @@ def test_jitter_in_each_order_equals_numpy(convention):
     }
     recipe = Recipe(convention=convention, grey=0.0)
     tensors = {name: tf.constant(value, tf.float32) for name, value in parameters.items()}
-    planar = tf.constant(np.transpose(images, (0, 3, 1, 2)), tf.float32)
+    planar = tf.constant(to_planar(images))
     ours = augmentation.apply_colour(planar, {**tensors, "order": tf.range(24)}, recipe).numpy()
     for i, names in enumerate(ORDERS):
         factors = {name: value[i] for name, value in parameters.items()}
@@ -227,9 +236,9 @@ def test_jitter_in_each_order_equals_numpy(convention):
 
 
 def test_hue_full_turn_is_none_and_grey_has_no_hue():
-    planar = tf.constant(np.transpose(photos(2) / 255.0, (0, 3, 1, 2)), tf.float32)
+    planar = tf.constant(to_planar(photos(2) / 255.0))
     np.testing.assert_allclose(colour.adjust_hue(planar, tf.constant([1.0, -2.0])), planar, atol=1e-5)
-    grey = tf.repeat(colour.to_grey(planar), 3, axis=1)
+    grey = tf.repeat(colour.to_grey(planar), 3, axis=2)
     np.testing.assert_allclose(colour.adjust_hue(grey, tf.constant([0.3, -0.4])), grey, atol=1e-6)
 
 
@@ -237,12 +246,12 @@ def test_hue_full_turn_is_none_and_grey_has_no_hue():
 def test_blur_equals_scipy(convention, mode):
     images, sigma, kernel = photos(4, 20, 28) / 255.0, np.array([0.1, 0.8, 2.0, 1e-3]), 9
     recipe = Recipe(jitter_probability=0, grey=0, blur=1.0, blur_kernel=kernel, convention=convention)
-    planar = tf.constant(np.transpose(images, (0, 3, 1, 2)), tf.float32)
+    planar = tf.constant(to_planar(images))
     ours = augmentation.apply_colour(planar, {"sigma": tf.constant(sigma, tf.float32)}, recipe).numpy()
     for image, s, blurred in zip(images, sigma, ours):
         theirs = scipy.ndimage.gaussian_filter(image, (s, s, 0), mode=mode, radius=(4, 4, 0))
         np.testing.assert_allclose(blurred, theirs, atol=1e-5)
-    np.testing.assert_array_equal(ours[3], planar[3].numpy().transpose(1, 2, 0))
+    np.testing.assert_array_equal(ours[3], channels_last(planar)[3])
 
 
 def test_a_window_wider_than_the_image_reaches_its_border():
@@ -251,7 +260,7 @@ def test_a_window_wider_than_the_image_reaches_its_border():
 
 
 def test_grey_solarise_and_normalise():
-    planar = tf.constant(np.transpose(photos(2) / 255.0, (0, 3, 1, 2)), tf.float32)
+    planar = tf.constant(to_planar(photos(2) / 255.0))
     chosen = {"grey": tf.constant([True, False]), "solarize": tf.constant([False, True])}
     recipe = Recipe(jitter_probability=0, solarize=0.5, mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 0.125))
     ours = augmentation.apply_colour(planar, chosen, recipe).numpy() * recipe.std + recipe.mean

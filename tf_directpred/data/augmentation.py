@@ -5,6 +5,7 @@ One call of `augment` makes one view of each image. It first samples all paramet
 no branches, so the same seed gives the same views eagerly, in tf.data and compiled by XLA.
 """
 
+import functools
 import itertools
 
 import numpy as np
@@ -12,7 +13,7 @@ import tensorflow as tf
 
 from tf_directpred.data.colour import BRIGHTNESS, CONTRAST, HUE, SATURATION, adjust_hue, jitter_slot, to_grey
 from tf_directpred.data.recipes import find_recipe
-from tf_directpred.data.resampling import blur_matrices, crop_matrices, row_taps, transform
+from tf_directpred.data.resampling import blur_matrices, resample
 
 _ATTEMPTS = {"torchvision": 10, "deepmind": 1}
 _NO_BLUR = 1e-3  # a standard deviation so small that the kernel is exactly the unit impulse
@@ -184,43 +185,38 @@ def apply_crop(images, boxes, flip, recipe, size):
         size: `(height, width)` of the result.
 
     Returns:
-        float32 in [0, 1], planar: `(batch, 3, height, width)`.
+        float32 in [0, 1], planar: `(batch, width, 3, height)`.
     """
     batch, height, width, _ = _known_shape(images)
     if recipe.crop_area is None and not recipe.flip and (height, width) == tuple(size):
         return to_planar(images)
     top, left, box_h, box_w = tf.unstack(boxes, axis=1)
-    columns = crop_matrices(left, box_w, flip, width, size[1], recipe.convention)
-    if recipe.convention == "torchvision" and height > size[0]:  # antialiased: many taps
-        rows = crop_matrices(top, box_h, tf.zeros_like(flip), height, size[0], recipe.convention)
-        planar = transform(to_planar(images), rows, columns)
-    else:
-        by_rows = tf.transpose(images, (0, 1, 3, 2))
-        pixels, weights = row_taps(top, box_h, size[0], recipe.convention)
-        taps = [tf.gather(by_rows, pixel, batch_dims=1) for pixel in tf.unstack(pixels, axis=2)]
-        weights = tf.unstack(weights[..., None, None] / 255.0, axis=2)
-        rows = tf.add_n([weight * tf.cast(tap, tf.float32) for weight, tap in zip(weights, taps)])
-        lines = tf.matmul(tf.reshape(rows, (batch, 3 * size[0], width)), columns, transpose_b=True)
-        planar = tf.transpose(tf.reshape(lines, (batch, size[0], 3, size[1])), (0, 2, 1, 3))
-    return tf.clip_by_value(planar, 0.0, 1.0)
+    by_rows = tf.reshape(images, (batch, height, width * 3))
+    rows = resample(by_rows, top, box_h, tf.zeros_like(flip), size[0], recipe.convention) / 255.0
+    # XLA would compute the rows anew for each column. It does not look through a condition that it cannot foresee.
+    rows = tf.cond(box_h[0] > 0, lambda: tf.identity(rows), lambda: tf.zeros_like(rows))
+    by_columns = tf.transpose(tf.reshape(rows, (batch, size[0], width, 3)), (0, 2, 3, 1))
+    by_columns = tf.reshape(by_columns, (batch, width, 3 * size[0]))
+    columns = resample(by_columns, left, box_w, flip, size[1], recipe.convention)
+    return tf.clip_by_value(tf.reshape(columns, (batch, size[1], 3, size[0])), 0.0, 1.0)
 
 
 def to_planar(images, flip=None):
-    """uint8 `(batch, height, width, 3)` as float32 in [0, 1], `(batch, 3, height, width)`.
+    """uint8 `(batch, height, width, 3)` as float32 in [0, 1], `(batch, width, 3, height)`.
 
     Args:
         images: the batch.
         flip: bool, `(batch,)`: mirrored; None: none is.
     """
-    planar = tf.transpose(tf.cast(images, tf.float32), (0, 3, 1, 2)) / 255.0
-    return planar if flip is None else tf.where(_per_image(flip), tf.reverse(planar, axis=[3]), planar)
+    planar = tf.transpose(tf.cast(images, tf.float32), (0, 2, 3, 1)) / 255.0
+    return planar if flip is None else tf.where(_per_image(flip), tf.reverse(planar, axis=[1]), planar)
 
 
 def apply_colour(planar, parameters, recipe):
     """Everything after the crop: jitter, grey, blur, solarise, normalise.
 
     Args:
-        planar: float32 in [0, 1], `(batch, 3, height, width)`.
+        planar: float32 in [0, 1], `(batch, width, 3, height)`.
         parameters: of `sample_parameters`.
         recipe: a `Recipe`.
 
@@ -232,14 +228,11 @@ def apply_colour(planar, parameters, recipe):
     if recipe.grey:
         planar = tf.where(_per_image(parameters["grey"]), to_grey(planar), planar)
     if recipe.blur:
-        height, width = planar.shape[2:]
-        rows = blur_matrices(parameters["sigma"], height, recipe.blur_kernel, recipe.convention)
-        columns = blur_matrices(parameters["sigma"], width, recipe.blur_kernel, recipe.convention)
-        planar = transform(planar, rows, columns)
+        planar = _blur(planar, parameters["sigma"], recipe)
     if recipe.solarize:
         inverted = tf.where(planar < 0.5, planar, 1.0 - planar)
         planar = tf.where(_per_image(parameters["solarize"]), inverted, planar)
-    images = tf.transpose(planar, (0, 2, 3, 1))
+    images = tf.transpose(planar, (0, 3, 1, 2))
     if any(recipe.mean) or set(recipe.std) != {1.0}:
         images = (images - recipe.mean) / recipe.std
     return images
@@ -248,36 +241,48 @@ def apply_colour(planar, parameters, recipe):
 _ORDERS = tuple(itertools.permutations((BRIGHTNESS, CONTRAST, SATURATION, HUE)))
 
 
-def _slots():
-    """For each order: what precedes hue, padded to three with 0 (nothing), then what follows it."""
+def _schedule():
+    """For each order: what its four blends do (0: nothing), and whether its hue is the first of the two."""
     rows = []
     for order in _ORDERS:
         place = order.index(HUE)
-        parts = order[:place], order[place + 1 :]
-        rows.append([part + (0,) * (3 - len(part)) for part in parts])
+        blends = [kind for kind in order if kind != HUE]
+        blends.insert((0, 3, 2, 3)[place], 0)
+        rows.append(blends + [place < 2])
     return np.array(rows, np.int32)
 
 
 def _jitter(planar, parameters, recipe):
     """Brightness, contrast, saturation and hue, each image in its own order.
 
-    Hue, the costly one, is computed once for the whole batch; each of three slots before it and three
-    slots after it does to every image what its order asks for there, or nothing.
+    Blend, hue, blend, blend, hue, blend: every order of three blends and a hue is contained in these, so each
+    image does in each of them what its order asks for there, or nothing. The conditions keep XLA from fusing
+    them into one, in which it would compute the past of each pixel anew for every channel and every mean.
     """
-    slots = tf.gather(tf.constant(_slots()), parameters["order"])
+    *kinds, early = tf.unstack(tf.gather(tf.constant(_schedule()), parameters["order"]), axis=1)
     factors = [parameters[name] for name in ("brightness", "contrast", "saturation")]
+    first = tf.where(early > 0, parameters["hue"], 0.0)
+    second = parameters["hue"] - first
 
-    def fill(planar, kinds):
-        # A loop, because XLA would fuse slots written out and compute each pixel's past anew per channel.
-        def body(slot, planar):
-            return slot + 1, jitter_slot(planar, kinds[:, slot], factors, recipe.convention)
+    def blend(planar, kind):
+        change = functools.partial(jitter_slot, planar, kind, factors, recipe.convention)
+        return tf.cond(tf.reduce_any(kind > 0), change, lambda: planar)
 
-        return tf.while_loop(lambda slot, _: slot < 3, body, (0, planar))[1]
+    def turn(planar, shift):
+        change = functools.partial(adjust_hue, planar, shift)
+        return tf.cond(tf.reduce_any(shift != 0.0), change, lambda: planar)
 
-    planar = fill(planar, slots[:, 0])
-    if recipe.jitter[3]:
-        planar = adjust_hue(planar, parameters["hue"])
-    return fill(planar, slots[:, 1])
+    planar = turn(blend(planar, kinds[0]), first)
+    planar = turn(blend(blend(planar, kinds[1]), kinds[2]), second)
+    return blend(planar, kinds[3])
+
+
+def _blur(planar, sigma, recipe):
+    _, width, _, height = shape = _known_shape(planar)
+    columns = blur_matrices(sigma, width, recipe.blur_kernel, recipe.convention)
+    rows = blur_matrices(sigma, height, recipe.blur_kernel, recipe.convention)
+    lines = tf.matmul(columns, tf.reshape(planar, (-1, width, 3 * height)))
+    return tf.reshape(tf.matmul(tf.reshape(lines, (-1, width * 3, height)), rows, transpose_b=True), shape)
 
 
 def _per_image(values):

@@ -1,4 +1,7 @@
-"""Colour operations on planar batches, `(batch, 3, height, width)` in [0, 1], one factor per image."""
+"""Colour operations on planar batches, `(batch, width, 3, height)` in [0, 1], one factor per image.
+
+Columns come first because that is how the crop leaves them; the operations do not care.
+"""
 
 import tensorflow as tf
 
@@ -7,8 +10,8 @@ _LUMINANCE = (0.2989, 0.587, 0.114)
 
 
 def to_grey(planar):
-    """Luminance, `(batch, 1, height, width)`."""
-    red, green, blue = tf.split(planar, 3, axis=1)
+    """Luminance, `(batch, width, 1, height)`."""
+    red, green, blue = tf.split(planar, 3, axis=2)
     return _LUMINANCE[0] * red + _LUMINANCE[1] * green + _LUMINANCE[2] * blue
 
 
@@ -26,7 +29,7 @@ def jitter_slot(planar, kinds, factors, convention):
     Each is clipped to [0, 1].
 
     Args:
-        planar: `(batch, 3, height, width)`.
+        planar: `(batch, width, 3, height)`.
         kinds: int32 `(batch,)`: BRIGHTNESS, CONTRAST, SATURATION or 0, nothing.
         factors: three float tensors `(batch,)`: brightness, contrast, saturation.
         convention: "torchvision" or "deepmind".
@@ -35,15 +38,14 @@ def jitter_slot(planar, kinds, factors, convention):
     brightness, contrast, saturation = factors
     scale = tf.where(is_contrast, contrast, 1.0)
     mean_share = 1.0 - scale
+    mean = tf.reduce_mean(planar, axis=(1, 3), keepdims=True)  # its grey is the mean of the grey image
     if convention == "torchvision":
         scale = tf.where(is_brightness, brightness, tf.where(is_saturation, saturation, scale))
         grey_share = tf.where(is_saturation, 1.0 - saturation, 0.0)
         grey = to_grey(planar)
-        mean = tf.reduce_mean(grey, axis=(2, 3), keepdims=True)
-        blended = _each(scale) * planar + (_each(grey_share) * grey + _each(mean_share) * mean)
+        blended = _each(scale) * planar + (_each(grey_share) * grey + _each(mean_share) * to_grey(mean))
     else:
         shift = tf.where(is_brightness, brightness, 0.0)
-        mean = tf.reduce_mean(planar, axis=(2, 3), keepdims=True)
         blended = _each(scale) * planar + (_each(mean_share) * mean + _each(shift))
         factor = tf.where(is_saturation, saturation, 1.0)
         blended = tf.where(_each(is_saturation), _scale_saturation(planar, factor), blended)
@@ -51,7 +53,7 @@ def jitter_slot(planar, kinds, factors, convention):
 
 
 def _scale_saturation(planar, factor):
-    red, green, blue = tf.split(planar, 3, axis=1)
+    red, green, blue = tf.split(planar, 3, axis=2)
     value = tf.maximum(tf.maximum(red, green), blue)
     chroma = value - tf.minimum(tf.minimum(red, green), blue)
     # S = chroma / value may not pass 1, so the factor may not pass value / chroma.
@@ -63,10 +65,10 @@ def adjust_hue(planar, shift):
     """Adds `shift`, in turns, to the hue; saturation and value stay.
 
     Args:
-        planar: `(batch, 3, height, width)`.
+        planar: `(batch, width, 3, height)`.
         shift: `(batch,)`, 0.5 is half a turn.
     """
-    red, green, blue = tf.unstack(planar, axis=1)
+    red, green, blue = tf.unstack(planar, axis=2)
     value = tf.maximum(tf.maximum(red, green), blue)
     chroma = value - tf.minimum(tf.minimum(red, green), blue)
     # In sixths of a turn; without chroma any hue will do.
@@ -80,7 +82,7 @@ def adjust_hue(planar, shift):
         distance = tf.abs(distance - 6.0 * tf.round(distance / 6.0))
         return value - chroma * tf.clip_by_value(2.0 - distance, 0.0, 1.0)
 
-    return tf.stack([channel(3.0), channel(5.0), channel(1.0)], axis=1)
+    return tf.stack([channel(3.0), channel(5.0), channel(1.0)], axis=2)
 
 
 def _each(values):

@@ -1,21 +1,26 @@
-"""Crop, resize, flip and blur as matrices: one for the rows and one for the columns of each image."""
+"""Crop, resize, flip and blur along one axis at a time, each image with its own window or width."""
 
 import numpy as np
 import tensorflow as tf
 
 
-def transform(planar, rows, columns):
-    """`rows @ image @ columns^T` for every channel of every image.
+def resample(lines, start, length, flip, target, convention):
+    """Resizes a window of the second axis, each image its own: by a few taps, or by matrices where it may shrink.
 
     Args:
-        planar: `(batch, 3, height, width)`.
-        rows: `(batch, new height, height)`.
-        columns: `(batch, new width, width)`.
+        lines: numbers of any type, `(batch, source, n)`.
+        start, length, flip, target, convention: as `crop_matrices`.
 
     Returns:
-        `(batch, 3, new height, new width)`.
+        float32, `(batch, target, n)`.
     """
-    return tf.matmul(rows[:, None], tf.matmul(planar, columns[:, None], transpose_b=True))
+    source = lines.shape[1]
+    if convention == "torchvision" and source > target:
+        matrices = crop_matrices(start, length, flip, source, target, convention)
+        return tf.matmul(matrices, tf.cast(lines, tf.float32))
+    pixels, weights = (tf.unstack(x, axis=2) for x in crop_taps(start, length, flip, target, convention))
+    taps = [tf.cast(tf.gather(lines, pixel, batch_dims=1), tf.float32) for pixel in pixels]
+    return tf.add_n([weight[:, :, None] * tap for weight, tap in zip(weights, taps)])
 
 
 def crop_matrices(start, length, flip, source, target, convention):
@@ -41,17 +46,18 @@ def crop_matrices(start, length, flip, source, target, convention):
     return _weights(pixel, centre, start, end, step, convention)
 
 
-def row_taps(start, length, target, convention):
-    """The non-zero entries of `crop_matrices`, few and side by side where no row is shrunk or nothing antialiased.
+def crop_taps(start, length, flip, target, convention):
+    """The non-zero entries of `crop_matrices`, few and side by side where nothing is shrunk or nothing antialiased.
 
     Args:
-        start, length, target, convention: as `crop_matrices`; by the convention "torchvision", length <= target.
+        start, length, flip, target, convention: as `crop_matrices`; by the convention "torchvision",
+            length <= target.
 
     Returns:
         Source pixels, int32, and their weights, float32: each `(batch, target, taps)`, 2 taps or (deepmind) 4.
     """
     taps = 2 if convention == "torchvision" else 4
-    centre, start, end, step = _target_centres(start, length, tf.zeros_like(start, tf.bool), target)
+    centre, start, end, step = _target_centres(start, length, flip, target)
     pixel = tf.floor(centre - 0.5) - (taps // 2 - 1) + tf.range(taps, dtype=tf.float32) + 0.5
     weight = _weights(pixel, centre, start, end, step, convention)
     return tf.cast(tf.clip_by_value(pixel, start, end - 1.0), tf.int32), weight
