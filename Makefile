@@ -18,10 +18,11 @@ test-slow: $(VENV)/.installed-test
 # PEERS=ENVIRONMENT/bin/python: an interpreter with the extra `bench`, for the comparisons that need it.
 bench: $(VENV)/.installed
 	$(VENV)/bin/python benchmarks/augment.py $(if $(PEERS),--peers=$(PEERS))
+	$(VENV)/bin/python benchmarks/growth.py
 	$(VENV)/bin/python benchmarks/step.py
 	$(if $(PEERS),$(VENV)/bin/python benchmarks/peers.py --peers=$(PEERS))
+	$(VENV)/bin/python benchmarks/defaults.py
 	$(VENV)/bin/python benchmarks/predictor.py
-	$(VENV)/bin/python benchmarks/growth.py
 	$(VENV)/bin/python benchmarks/probe.py $(if $(PEERS),--peers=$(PEERS))
 
 $(VENV)/.installed: setup.cfg pyproject.toml .ci/constraints.txt

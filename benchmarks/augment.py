@@ -2,7 +2,7 @@
 
     python benchmarks/augment.py --peers=ENVIRONMENT/bin/python     -> a section of benchmarks/SPEED.md
 
-Takes about five minutes. The environment has the extra `bench`; without --peers (or the variable PEERS) torchvision
+Takes about four minutes. The environment has the extra `bench`; without --peers (or the variable PEERS) torchvision
 is left out. All ways are measured in turn, ROUNDS times.
 """
 
@@ -26,7 +26,7 @@ from tf_directpred.data.source import ArraySplit  # noqa: E402
 
 RECIPE = "simclr_cifar(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))"
 BATCHES = {32: 512, 96: 128, 224: 32}  # images a batch, by side
-ROUNDS, SECONDS, WARM_UP = 3, 2.0, 6  # WARM_UP batches, which a pipeline may have made while another way was measured
+ROUNDS, SECONDS, WARM_UP = 3, 1.5, 6  # WARM_UP batches, which a pipeline may have made while another way was measured
 BARS = {32: (12, 25), 96: (2.2, 5), 224: (1.8, 15)}
 OURS, PER_IMAGE = "ours, on the device (jitted)", "tf.image, an image at a time"
 TORCHVISION = "torchvision and Pillow, {} workers"

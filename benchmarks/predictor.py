@@ -1,6 +1,6 @@
 """Seconds of one predictor update against d: eigendecomposition, matrix products, and what is trained by gradients.
 
-    python benchmarks/predictor.py          -> a section of benchmarks/SPEED.md; about seven minutes on two cores
+    python benchmarks/predictor.py          -> a section of benchmarks/SPEED.md; about four minutes on two cores
 
 Each row is a process of its own, which is stopped: nothing in Python ends an eigendecomposition under way in XLA.
 """
@@ -20,7 +20,7 @@ CLOSED = {
     "DirectCopy": "directcopy",
 }
 TRAINED = {"linear, trained": "linear", "two layers, trained": "mlp(hidden=512)"}
-LIMIT = 60.0  # seconds of a row, the start of its process included
+LIMIT = 40.0  # seconds of a row, the start of its process included
 BATCH = 128
 BAR = 20.0
 

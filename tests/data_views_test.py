@@ -8,7 +8,9 @@ import pytest
 import tensorflow as tf
 
 from tf_directpred.data import RECIPES, SOURCES, Recipe, TwoViews, augment, find_recipe, image_batches, view_batches
+from tf_directpred.data import views
 from tf_directpred.data.recipes import recipe_spec
+from tf_directpred.data.views import make_views
 
 RECIPE = "none(crop_area=(0.2, 1.0), flip=0.5, grey=0.5)"  # few operations to compile
 
@@ -43,6 +45,19 @@ def test_views_are_a_function_of_the_seed_and_the_step():
         for number, view in enumerate(("view1", "view2")):
             wanted = augment(images, layer.recipes[number], (5, 2 * step + number))
             np.testing.assert_allclose(made[view], wanted, atol=1e-6)
+
+
+def test_two_views_of_one_recipe_are_traced_once():
+    recipe = Recipe(crop_area=None, flip=0.5, jitter_probability=0.0, grey=0.25)
+    images = tf.zeros((4, 8, 8, 3), tf.uint8)
+
+    @tf.function
+    def both(step):
+        return make_views({"images": images, "step": tf.fill([4], step)}, (recipe, recipe), seed=0)
+
+    for step in (0, 1):
+        both(tf.constant(step, tf.int64))
+    assert views._compiled(augment, recipe).experimental_get_tracing_count() == 1
 
 
 def test_the_layer_is_saved_with_its_recipes():

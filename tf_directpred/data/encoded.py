@@ -64,6 +64,7 @@ def evaluation_images(items, read, side):
     return items.map(lambda names, labels: (decode_each(decode, names, names), labels)).prefetch(2)
 
 
+@tf.autograph.experimental.do_not_convert  # tracing takes a third of the time
 def crop_views(items, read, recipes, seeds, size, part=(0, 1)):
     """Crops of both views of each image; of a JPEG only the window around them is decoded, once.
 
@@ -135,6 +136,7 @@ def resize(image, size, convention="torchvision"):
     return tf.cast(image + 0.5, tf.uint8)
 
 
+@tf.autograph.experimental.do_not_convert
 def decode_each(decode, names, inputs):
     """Applies `decode` to each image of a batch, several at a time; an image that fails is named.
 

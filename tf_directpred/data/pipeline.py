@@ -90,6 +90,7 @@ def _image_maker(source, split, recipes, size, seed, part):
     """Function of (t, examples of `size` images) -> a batch as `make_views` takes it."""
     sides = view_size(recipes[0], source.image_shape)
 
+    @tf.autograph.experimental.do_not_convert  # tracing takes a third of the time
     def to_images(t, examples):
         step = tf.fill([size], t)
         if examples.dtype != tf.string:

@@ -50,6 +50,7 @@ def pair_of_recipes(recipe, other_recipe=None):
     return recipe, find_recipe(other_recipe or recipe.other_view or recipe)
 
 
+@tf.autograph.experimental.do_not_convert  # tracing takes a third of the time
 def make_views(batch, recipes, seed, part=(0, 1)):
     """The views of a batch of images, or what is left to do for views that were cropped when decoded.
 
@@ -63,7 +64,11 @@ def make_views(batch, recipes, seed, part=(0, 1)):
     Returns:
         `{"view1", ...}`, float32 `(batch, height, width, 3)`.
     """
-    return _compiled_views(recipes)(batch, tf.constant(seed, tf.int64), part)
+    views = {}
+    for number, (recipe, view_seed) in enumerate(zip(recipes, view_seeds(seed, batch["step"][0], len(recipes))), 1):
+        make, images = (augment, "images") if "images" in batch else (augment_crops, f"crop{number}")
+        views[f"view{number}"] = _compiled(make, recipe)(batch[images], tf.stack(view_seed), part)
+    return views
 
 
 def view_seeds(seed, step, views):
@@ -72,19 +77,13 @@ def view_seeds(seed, step, views):
 
 
 @functools.cache
-def _compiled_views(recipes):
-    """`make_views` by XLA, which fuses what the graph would do in dozens of passes over the batch."""
+def _compiled(make, recipe):
+    """`augment` or `augment_crops` by XLA: the graph would pass dozens of times over the batch.
 
-    @tf.function(jit_compile=True)
-    def views(batch, seed, part):
-        made = {}
-        seeds = view_seeds(seed, batch["step"][0], len(recipes))
-        for number, (recipe, view_seed) in enumerate(zip(recipes, seeds), 1):
-            if "images" in batch:
-                view = augment(batch["images"], recipe, view_seed, part=part)
-            else:
-                view = augment_crops(batch[f"crop{number}"], recipe, view_seed, part)
-            made[f"view{number}"] = view
-        return made
+    Of one view, so that two of the same recipe are compiled once, and made at the same time.
+    """
 
-    return views
+    def view(images, seed, part):
+        return make(images, recipe, seed, part=part)
+
+    return tf.function(view, autograph=False, jit_compile=True)
