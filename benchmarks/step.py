@@ -1,6 +1,6 @@
 """What a training step is made of, and how far the whole of it is from the encoder's forward and backward pass.
 
-    python benchmarks/step.py          -> a section of benchmarks/SPEED.md; about six minutes on two cores
+    python benchmarks/step.py          -> a section of benchmarks/SPEED.md; about three minutes on two cores
 
 The images are the cluttered digits (32 x 32 RGB, in memory), so nothing is downloaded.
 """
@@ -147,4 +147,4 @@ def main(rounds, seconds):
 
 
 if __name__ == "__main__":
-    main(rounds=7, seconds=90.0)
+    main(rounds=5, seconds=60.0)
