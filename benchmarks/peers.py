@@ -1,6 +1,6 @@
 """Images a second of BYOL with ResNet-18 on 32 x 32 images: this library, and PyTorch with lightly's modules.
 
-    python benchmarks/peers.py --peers=ENVIRONMENT/bin/python     -> a section of benchmarks/SPEED.md; about six minutes
+    python benchmarks/peers.py --peers=ENVIRONMENT/bin/python     -> a section of benchmarks/SPEED.md; about two minutes
 
 The environment has the extra `bench`. Both start from the same weights; parameters and losses of the first step must
 agree.

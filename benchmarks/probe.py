@@ -1,6 +1,6 @@
 """Seconds of the probes: k-NN and linear on 50,000 x 512 features against 10,000, and feature extraction.
 
-    python benchmarks/probe.py [--peers=ENVIRONMENT/bin/python]     -> a section of benchmarks/SPEED.md; about four minutes
+    python benchmarks/probe.py [--peers=ENVIRONMENT/bin/python]     -> a section of benchmarks/SPEED.md; about one minute
 
 scikit-learn does the same votes and the same logistic regression; with --peers, lightly's k-NN in the environment of
 that interpreter joins in.
